@@ -1,0 +1,298 @@
+//! What is known about an image: plain data, gathered once, that says where it came from and what could not be looked at.
+//!
+//! Facts carry knowledge, [checks](crate::checks) carry judgement. Every fact can be read from TOML, which is how the
+//! examples in rule files are written, and is printed as JSON by `imglint facts` and in the report.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::ManifestKind;
+use crate::platform::Platform;
+use crate::verdict::Place;
+
+/// Something that was looked for: known, or why not.
+///
+/// Serialised as the value itself, `{"unknown": "why"}` or `{"not_applicable": "why"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Fact<T> {
+    /// It could not be looked at.
+    Unknown(Unknown),
+    /// There is no such thing in an image like this.
+    NotApplicable(NotApplicable),
+    /// It is known.
+    Known(T),
+}
+
+/// Why something could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unknown {
+    /// The reason, a sentence without its full stop.
+    pub unknown: String,
+}
+
+/// Why there is no such thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotApplicable {
+    /// The reason, a sentence without its full stop.
+    pub not_applicable: String,
+}
+
+impl<T> Fact<T> {
+    /// It could not be looked at, because of `why`.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown(Unknown { unknown: why.into() })
+    }
+
+    /// There is no such thing, because of `why`.
+    pub fn not_applicable(why: impl Into<String>) -> Self {
+        Self::NotApplicable(NotApplicable { not_applicable: why.into() })
+    }
+
+    /// The value, if it is known.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+impl<T> Default for Fact<T> {
+    fn default() -> Self {
+        Self::unknown("it was not looked at")
+    }
+}
+
+/// All facts about one image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Facts {
+    /// The name the image goes by where it will be pulled from. Archives and folders have none.
+    pub reference: Fact<ReferenceFact>,
+    /// The platform the image says it is for.
+    pub platform: Fact<PlatformFact>,
+    /// The manifest: its kind and media types.
+    pub manifest: Fact<ManifestFact>,
+    /// Sizes in bytes.
+    pub size: SizeFacts,
+    /// `/etc/os-release`.
+    pub os_release: Fact<OsRelease>,
+    /// The C library that programs of this image are started with.
+    pub libc: Fact<Libc>,
+    /// What containers are started with.
+    pub configuration: Fact<ConfigurationFacts>,
+    /// The user that a container runs as.
+    pub user: Fact<User>,
+    /// `PATH` as a container gets it.
+    pub path: Fact<SearchPath>,
+    /// Shells and commands that were looked for on `PATH`, by name.
+    pub commands: Fact<BTreeMap<String, Command>>,
+}
+
+/// The parts of a name as they were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReferenceFact {
+    /// The registry's host, `docker.io` for Docker Hub.
+    pub registry: String,
+    /// The repository.
+    pub repository: String,
+    /// The tag, if one was written.
+    pub tag: Option<String>,
+    /// The digest, if one was written.
+    pub digest: Option<String>,
+}
+
+/// The platform and what else was on offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlatformFact {
+    /// By the configuration, completed by the index entry.
+    pub is: Platform,
+    /// The platforms of the index that the image was chosen from; empty if there was none.
+    pub offered: Vec<Platform>,
+}
+
+/// The manifest's kind and media types.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestFact {
+    /// Its kind.
+    pub kind: ManifestKind,
+    /// As written: the manifest's own, the configuration's, then the layers', base first.
+    #[serde(default)]
+    pub media_types: Vec<String>,
+}
+
+/// Sizes in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SizeFacts {
+    /// What a pull transfers: the sum of the compressed layers. Unknown where the source holds them uncompressed.
+    pub compressed_bytes: Fact<u64>,
+    /// The sum of the layers' tar files.
+    pub uncompressed_bytes: Fact<u64>,
+    /// How many layers there are.
+    pub layers: usize,
+}
+
+/// The identification of the operating system (os-release(5)).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OsRelease {
+    /// Whether `/etc/os-release` or `/usr/lib/os-release` is there.
+    pub present: bool,
+    /// `ID`; `linux` when the file leaves it out.
+    pub id: String,
+    /// The words of `ID_LIKE`.
+    pub id_like: Vec<String>,
+    /// `VERSION_ID`; rolling and unreleased distributions have none.
+    pub version_id: Option<String>,
+    /// `VERSION_CODENAME`.
+    pub version_codename: Option<String>,
+    /// `PRETTY_NAME`.
+    pub pretty_name: Option<String>,
+    /// The file.
+    pub place: Place,
+}
+
+/// The C library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Libc {
+    /// Whose it is.
+    pub family: LibcFamily,
+    /// Its version, by the library itself.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The program loader, or where it was expected.
+    #[serde(default)]
+    pub loader: Place,
+    /// The library itself.
+    #[serde(default)]
+    pub library: Place,
+    /// How the family and the version are known, one sentence each.
+    #[serde(default)]
+    pub known_by: Vec<String>,
+    /// A loader of another family beside the system's own (a compatibility layer), and what it is.
+    #[serde(default)]
+    pub beside: Option<OtherLibc>,
+}
+
+/// A second C library, installed beside the one that the system's own programs use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherLibc {
+    /// Whose it is.
+    pub family: LibcFamily,
+    /// What it is, such as `gcompat`, for people.
+    pub what: String,
+    /// Its loader.
+    #[serde(default)]
+    pub place: Place,
+}
+
+/// The families of C libraries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LibcFamily {
+    /// The GNU C library.
+    Glibc,
+    /// musl.
+    Musl,
+    /// uClibc and uClibc-ng.
+    Uclibc,
+    /// Something else (bionic, dietlibc).
+    Other,
+    /// No loader and no library: only static programs, or none at all.
+    None,
+}
+
+/// A value of the configuration and the history entry that set it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// The field of the configuration, and the instruction that set it where the history tells.
+    pub place: Place,
+}
+
+/// What containers are started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigurationFacts {
+    /// The words of `Entrypoint`.
+    pub entrypoint: Setting<Vec<String>>,
+    /// The words of `Cmd`.
+    pub cmd: Setting<Vec<String>>,
+    /// The environment by name, the last entry of a name counts.
+    pub env: BTreeMap<String, Setting<String>>,
+    /// As written, empty for the default.
+    pub user: Setting<String>,
+    /// The working directory.
+    pub working_dir: Setting<String>,
+    /// The volumes' paths.
+    pub volumes: Vec<Setting<String>>,
+    /// The words of `Shell`, empty for the default.
+    pub shell: Setting<Vec<String>>,
+    /// Labels by name.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The user a container runs as.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct User {
+    /// As the configuration has it, empty for the default.
+    pub given: String,
+    /// The user id: what a number says, else by `/etc/passwd`; nothing where that has no such name.
+    pub uid: Option<u32>,
+    /// The home folder by `/etc/passwd`.
+    pub home: Option<String>,
+    /// The field that says so.
+    pub place: Place,
+}
+
+/// `PATH` as a container gets it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SearchPath {
+    /// The folders in order, as written.
+    pub folders: Vec<String>,
+    /// Whether it is the engine's default because `Env` has no `PATH`.
+    pub is_default: bool,
+    /// The field that sets it.
+    pub place: Place,
+}
+
+/// What became of looking for one command on `PATH`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Command {
+    /// Whether it can be run.
+    pub state: CommandState,
+    /// The first hit on `PATH`; for a missing command, nothing.
+    pub place: Place,
+    /// The file that the hit leads to through links, when it is another.
+    pub target: Option<String>,
+    /// Why it cannot be run, or where it was looked for: a sentence without its full stop.
+    pub why: Option<String>,
+}
+
+/// Whether a command can be run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CommandState {
+    /// A program for this platform, executable, its interpreter there.
+    Usable,
+    /// On `PATH`, but it cannot be run.
+    Unusable,
+    /// In no folder of `PATH`.
+    #[default]
+    Missing,
+}

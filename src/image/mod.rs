@@ -1,0 +1,135 @@
+//! Where an image's bytes come from: registry, engine, archive, layout or folder, all behind [`Source`].
+
+use std::io::Read;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::layer::LayerIndex;
+use crate::platform::{Platform, PlatformChoice};
+
+pub mod config;
+pub mod documents;
+mod error;
+pub mod manifest;
+pub mod registry;
+
+pub use error::{Error, ErrorKind};
+
+/// What any operation on a source gives.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A place that images are read from, opened for one reference.
+///
+/// A new kind of source writes these three methods; verification, decompression and indexing are not its business
+/// ([`read`]).
+pub trait Source: Send + Sync {
+    /// Which kind it is, for the report.
+    fn kind(&self) -> SourceKind;
+
+    /// The images that the reference and the choice of platform name, at least one: manifests and configurations,
+    /// fetched and verified, but no layer.
+    ///
+    /// # Errors
+    /// Nothing of that name or platform, no access, or a document that is broken.
+    fn images(&self, choice: &PlatformChoice) -> Result<Vec<Image>>;
+
+    /// The bytes of one layer of an image that [`Source::images`] gave.
+    ///
+    /// # Errors
+    /// The layer cannot be opened.
+    fn open_layer(&self, layer: &Layer) -> Result<LayerBytes>;
+}
+
+/// A layer's content as a source has it.
+pub enum LayerBytes {
+    /// A stream, still to be verified and indexed. Its `io::Error`s may carry an [`Error`].
+    Stream(Box<dyn Read + Send>),
+    /// A layer that the source had to index while its own bytes passed by (an archive that cannot be sought).
+    Indexed(Arc<LayerIndex>),
+}
+
+/// The kinds of source, in the words of the report (contract: `image.source`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// A registry.
+    Registry,
+    /// An engine's image store.
+    DockerDaemon,
+    /// An OCI image layout in a folder.
+    Oci,
+    /// An OCI image layout in a tar file.
+    OciArchive,
+    /// What `docker save` writes.
+    DockerArchive,
+    /// An unpacked root file system.
+    Rootfs,
+}
+
+/// One image of one platform: everything about it but the layers' content.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The normalised name, where the source knows one.
+    pub name: Option<String>,
+    /// The digest of the manifest, where there is a manifest.
+    pub digest: Option<Digest>,
+    /// The digest of the configuration, where there is one.
+    pub config_digest: Option<Digest>,
+    /// The platform by the configuration, completed by the index entry.
+    pub platform: Platform,
+    /// The platforms of the index it was chosen from, in its order; empty when there was none.
+    pub offered: Vec<Platform>,
+    /// What kind of manifest described it.
+    pub manifest: ManifestKind,
+    /// The media types as written: the manifest's own, the configuration's, then the layers'.
+    pub media_types: Vec<String>,
+    /// The configuration; nothing for a manifest that is not read further (schema 1).
+    pub configuration: Option<config::Configuration>,
+    /// The layers, base first.
+    pub layers: Vec<Layer>,
+}
+
+/// The kinds of manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ManifestKind {
+    /// OCI image manifest.
+    Oci,
+    /// Docker image manifest version 2, schema 2.
+    DockerSchema2,
+    /// Docker image manifest version 2, schema 1: refused by current engines and not read further.
+    DockerSchema1,
+    /// `manifest.json` of `docker save`, or no manifest at all.
+    None,
+}
+
+/// One layer as manifest and configuration describe it.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Its number, the base is 0.
+    pub index: usize,
+    /// The digest of its bytes as stored, where the source names it.
+    pub digest: Option<Digest>,
+    /// The digest of its uncompressed tar, by the configuration.
+    pub diff_id: Option<Digest>,
+    /// Its media type as written, empty where none is.
+    pub media_type: String,
+    /// Its size as stored, in bytes.
+    pub bytes: u64,
+    /// Other places it may be had from (`urls` of foreign layers).
+    pub urls: Vec<String>,
+    /// The history entry that made it: its text, or nothing when history and layers do not match.
+    pub created_by: Option<String>,
+    /// What the source finds it by.
+    pub(crate) key: String,
+}
+
+impl Image {
+    /// The sum of the layers' stored sizes in bytes.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.bytes))
+    }
+}

@@ -1,0 +1,134 @@
+//! What judging gives: outcome, evidence, severity, and the verdict on a whole image.
+
+use serde::{Deserialize, Serialize};
+
+/// How much a rule matters. The order is that of the report: the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A deployment fails, or silently does the wrong thing.
+    Error,
+    /// A deployment may fail, or is not supported.
+    Warning,
+    /// Worth knowing.
+    Info,
+}
+
+/// What a check found. "Could not tell" is neither pass nor fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The image has what the rule asks for.
+    Pass,
+    /// The image has the defect that the rule names.
+    Fail,
+    /// What would decide it could not be looked at.
+    Unknown,
+    /// The rule does not speak of such an image.
+    NotApplicable,
+}
+
+/// Where a statement comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// The image was read.
+    Read,
+    /// The image was run.
+    Run,
+}
+
+/// The place in an image that a fact or a statement is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Place {
+    /// A path in the image, absolute.
+    pub path: Option<String>,
+    /// The layer that holds it, counted from 0, the base.
+    pub layer: Option<usize>,
+    /// The history entry (Dockerfile instruction) that made that layer or set that field.
+    pub instruction: Option<String>,
+    /// A field of the configuration or the manifest, such as `config.Entrypoint`.
+    pub field: Option<String>,
+}
+
+impl Place {
+    /// A field of the configuration or the manifest.
+    #[must_use]
+    pub fn field(field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..Self::default() }
+    }
+
+    /// A path of which no layer has an entry.
+    #[must_use]
+    pub fn path(path: &str) -> Self {
+        Self { path: Some(path.to_owned()), ..Self::default() }
+    }
+
+    /// Evidence, read, that says `statement` of this place.
+    #[must_use]
+    pub fn says(&self, statement: impl Into<String>) -> Evidence {
+        Evidence { basis: Basis::Read, statement: statement.into(), place: self.clone() }
+    }
+}
+
+/// One statement that supports an answer, and the place it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Whether the image was read or run to know this.
+    pub basis: Basis,
+    /// A whole sentence without its full stop.
+    pub statement: String,
+    /// Where it can be seen.
+    #[serde(flatten)]
+    pub place: Place,
+}
+
+/// What a check answers: an outcome and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// At least one piece for a fail and an unknown.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Answer {
+    /// The image has what the rule asks for.
+    #[must_use]
+    pub fn pass() -> Self {
+        Self { outcome: Outcome::Pass, evidence: Vec::new() }
+    }
+
+    /// The image has the defect.
+    #[must_use]
+    pub fn fail(evidence: impl IntoIterator<Item = Evidence>) -> Self {
+        Self { outcome: Outcome::Fail, evidence: evidence.into_iter().collect() }
+    }
+
+    /// It could not be told, because of `why`.
+    #[must_use]
+    pub fn unknown(place: &Place, why: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Unknown, evidence: vec![place.says(why)] }
+    }
+
+    /// The rule does not speak of such an image, because of `why`.
+    #[must_use]
+    pub fn not_applicable(why: impl Into<String>) -> Self {
+        Self { outcome: Outcome::NotApplicable, evidence: vec![Place::default().says(why)] }
+    }
+}
+
+/// The verdict on one image by one profile (contract: `results[].verdict`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing of severity error failed or stayed open.
+    Compatible,
+    /// A rule of severity error could not be decided, and none failed.
+    Undetermined,
+    /// A rule of severity error failed.
+    Incompatible,
+    /// The image could not be checked.
+    Failed,
+}
