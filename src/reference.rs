@@ -18,8 +18,6 @@ pub struct ImageReference {
 /// Where the image is to be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// `NAME`: the engine's image of that name if there is one, else the registry's.
-    Anywhere(Name),
     /// `docker://NAME`.
     Registry(Name),
     /// `docker-daemon:NAME`, a name or an image id as the engine takes it.
@@ -34,7 +32,8 @@ pub enum Location {
     Rootfs(PathBuf),
     /// `-`: an archive on standard input.
     StandardInput,
-    /// A text without transport that may be a path; the name it is otherwise, if it is one.
+    /// A text without transport: a path if there is something at it, else the name it is, if it is one. A name is
+    /// the engine's image of that name if there is one, else the registry's.
     PathOrName(PathBuf, Option<Name>),
 }
 

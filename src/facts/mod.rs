@@ -3,6 +3,13 @@
 //! Facts carry knowledge, [checks](crate::checks) carry judgement. Every fact can be read from TOML, which is how the
 //! examples in rule files are written, and is printed as JSON by `imglint facts` and in the report.
 
+pub mod commands;
+pub mod configuration;
+mod gather;
+mod libc;
+mod os_release;
+mod user;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::image::ManifestKind;
 use crate::platform::Platform;
 use crate::verdict::Place;
+
+pub use gather::{gather, needs_layers};
 
 /// Something that was looked for: known, or why not.
 ///

@@ -10,12 +10,21 @@ use crate::layer::LayerIndex;
 use crate::platform::{Platform, PlatformChoice};
 
 pub mod config;
+mod daemon;
+mod docker_archive;
 pub mod documents;
 mod error;
+mod files;
+mod folder;
+mod layout;
 pub mod manifest;
+mod open;
+pub mod read;
 pub mod registry;
+mod stream;
 
 pub use error::{Error, ErrorKind};
+pub use open::{Opened, SourceOptions, open};
 
 /// What any operation on a source gives.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -40,6 +49,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The layer cannot be opened.
     fn open_layer(&self, layer: &Layer) -> Result<LayerBytes>;
+
+    /// How many bytes came over the network so far, for sources that use one.
+    fn bytes_fetched(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A layer's content as a source has it.

@@ -1,5 +1,17 @@
-//! One layer's bytes become its index: what files there are, and what the few wanted ones hold.
+//! One layer's bytes become its index: which files there are, what the few wanted ones hold, and what ELF files need.
+//!
+//! An index is a pure function of the layer's uncompressed bytes, so it can be kept by DiffID. It is made in one pass
+//! ([`scan`]) and nothing is written to disk.
 
-/// stub
-#[derive(Debug, Clone, Default)]
-pub struct LayerIndex;
+mod capture;
+pub mod decompress;
+pub mod elf;
+mod index;
+pub mod path;
+mod scan;
+pub mod tar;
+
+pub use elf::ElfSummary;
+pub use index::{Detail, EntryRef, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};
+pub use scan::{FileScanner, scan};
+pub use tar::Error;

@@ -1,0 +1,135 @@
+//! Collects what containers are started with, each setting with the history entry that set it.
+
+use std::collections::BTreeMap;
+
+use super::{ConfigurationFacts, SearchPath, Setting};
+use crate::image::config::{Configuration, History};
+use crate::verdict::Place;
+
+/// `PATH` where the configuration has none (moby, oci/defaults.go and daemon/pkg/oci `DefaultPathEnv`; Podman and
+/// containerd use the same).
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The settings of a configuration.
+#[must_use]
+pub fn configuration(configuration: &Configuration) -> ConfigurationFacts {
+    let run = &configuration.run;
+    let set_by = |field: &str, keyword: &str, mark: &str| Place {
+        field: Some(format!("config.{field}")),
+        instruction: setter(&configuration.history, keyword, mark),
+        ..Place::default()
+    };
+    let words = |field: &str, keyword: &str, words: &[String]| {
+        let mark = words.first().map_or("", String::as_str);
+        Setting { value: words.to_vec(), place: set_by(field, keyword, mark) }
+    };
+    let text = |field: &str, keyword: &str, value: &str| Setting {
+        value: value.to_owned(),
+        place: set_by(field, keyword, value),
+    };
+    let env: BTreeMap<String, Setting<String>> = run
+        .env
+        .iter()
+        .map(|entry| {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            let place = set_by("Env", "ENV", &format!("{name}="));
+            (name.to_owned(), Setting { value: value.to_owned(), place })
+        })
+        .collect();
+    ConfigurationFacts {
+        entrypoint: words("Entrypoint", "ENTRYPOINT", &run.entrypoint),
+        cmd: words("Cmd", "CMD", &run.cmd),
+        env,
+        user: text("User", "USER", &run.user),
+        working_dir: text("WorkingDir", "WORKDIR", &run.working_dir),
+        volumes: run.volumes.iter().map(|volume| text("Volumes", "VOLUME", volume)).collect(),
+        shell: words("Shell", "SHELL", &run.shell),
+        labels: run.labels.clone(),
+    }
+}
+
+/// `PATH` as a Linux container gets it.
+#[must_use]
+pub fn search_path(settings: &ConfigurationFacts) -> SearchPath {
+    let (value, is_default, place) = match settings.env.get("PATH") {
+        Some(setting) => (setting.value.as_str(), false, setting.place.clone()),
+        None => (DEFAULT_PATH, true, Place::field("config.Env")),
+    };
+    let folders = if value.is_empty() { Vec::new() } else { value.split(':').map(str::to_owned).collect() };
+    SearchPath { folders, is_default, place }
+}
+
+/// The last instruction with `keyword` that mentions `mark`. A value that no instruction mentions was set without a
+/// Dockerfile.
+fn setter(history: &[History], keyword: &str, mark: &str) -> Option<String> {
+    if mark.is_empty() {
+        return None;
+    }
+    // JSON in instructions escapes what the value itself does not.
+    let escaped = mark.replace('\\', "\\\\").replace('"', "\\\"");
+    history.iter().rev().map(|entry| instruction(&entry.created_by)).find(|text| {
+        text.strip_prefix(keyword)
+            .is_some_and(|rest| rest.starts_with([' ', '\t', '[']) && (rest.contains(mark) || rest.contains(&escaped)))
+    })
+}
+
+/// The Dockerfile instruction that a history entry stands for, whichever builder wrote it.
+///
+/// BuildKit writes `RUN /bin/sh -c … # buildkit` and `ENV …`; the classic builder `/bin/sh -c …` for RUN and
+/// `/bin/sh -c #(nop)  ENV …` for the rest (moby, builder/dockerfile/dispatchers.go).
+#[must_use]
+pub fn instruction(created_by: &str) -> String {
+    let text = created_by.trim();
+    let text = text.strip_suffix("# buildkit").map_or(text, str::trim_end);
+    if let Some((_, rest)) = text.split_once("#(nop)") {
+        return rest.trim().to_owned();
+    }
+    // Build arguments stand before the shell: `|1 NAME=value /bin/sh -c …`.
+    let shell = if text.starts_with('|') { text.find("/bin/sh -c ").map(|at| &text[at..]) } else { Some(text) };
+    match shell.and_then(|text| text.strip_prefix("/bin/sh -c ")) {
+        Some(command) => format!("RUN {}", command.trim()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_are_told_from_what_every_builder_writes() {
+        for (created_by, expected) in [
+            ("/bin/sh -c #(nop)  CMD [\"bash\"]", "CMD [\"bash\"]"),
+            ("CMD [\"bash\"]", "CMD [\"bash\"]"),
+            ("RUN /bin/sh -c apt-get update # buildkit", "RUN /bin/sh -c apt-get update"),
+            ("/bin/sh -c apt-get update", "RUN apt-get update"),
+            ("|1 V=2 /bin/sh -c make", "RUN make"),
+            ("bazel build ...", "bazel build ..."),
+        ] {
+            assert_eq!(instruction(created_by), expected);
+        }
+    }
+
+    #[test]
+    fn a_setting_names_the_last_instruction_that_mentions_it() {
+        let entry = |text: &str| History { created_by: text.to_owned(), empty_layer: true };
+        let mut image = Configuration {
+            history: vec![entry("CMD [\"bash\"]"), entry("CMD [\"nginx\" \"-g\"]"), entry("ENV PATH=/x A=1")],
+            ..Configuration::default()
+        };
+        image.run.cmd = vec!["nginx".into(), "-g".into()];
+        image.run.env = vec!["PATH=/x".into(), "B=2".into()];
+        let facts = configuration(&image);
+        assert_eq!(facts.cmd.place.instruction.as_deref(), Some("CMD [\"nginx\" \"-g\"]"));
+        assert_eq!(facts.env["PATH"].place.instruction.as_deref(), Some("ENV PATH=/x A=1"));
+        assert_eq!(facts.env["B"].place.instruction, None);
+        assert_eq!(search_path(&facts).folders, ["/x"]);
+    }
+
+    #[test]
+    fn without_path_the_engine_s_default_counts() {
+        let path = search_path(&ConfigurationFacts::default());
+        assert!(path.is_default);
+        assert_eq!(path.folders.len(), 6);
+    }
+}

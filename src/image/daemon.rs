@@ -1,0 +1,222 @@
+//! An engine's image store, through the Docker API: Docker, or Podman behind its compatible socket.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::ImageInspect;
+use futures_util::StreamExt;
+use tokio::runtime::Runtime;
+
+use super::docker_archive::DockerArchive;
+use super::stream::Stream;
+use super::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind};
+use crate::digest::Digest;
+use crate::platform::PlatformChoice;
+use crate::printable::excerpt;
+use crate::reference::Name;
+
+/// How long an engine may take to say whether it is there and has an image.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long an engine may take to begin an answer, in seconds: it may have to assemble the export first.
+const REQUEST_SECONDS: u64 = 600;
+/// How many chunks of an export may wait to be read.
+const WAITING: usize = 8;
+
+/// An image in an engine's store, found but not yet exported.
+pub struct Found {
+    docker: Docker,
+    runtime: Runtime,
+    endpoint: String,
+    image: ImageInspect,
+}
+
+/// An exported image.
+pub struct Daemon {
+    archive: DockerArchive,
+    digest: Option<Digest>,
+    name: String,
+}
+
+/// Looks for an image called `name` in the engines that answer. Nothing if none answers or none has it.
+///
+/// # Errors
+/// `name` is none that an engine takes, or `engine` names an engine that does not answer.
+pub fn find(name: &str, engine: Option<&str>) -> Result<Option<Found>> {
+    // The name becomes a part of a URL.
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte)) {
+        return Err(Error::not_found(format!("{} is not a name of an engine's image", excerpt(name, 200))));
+    }
+    let mut silent = Vec::new();
+    for endpoint in endpoints(engine) {
+        match ask(&endpoint, name) {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => {}
+            Err(why) => silent.push(format!("{endpoint}: {why}")),
+        }
+    }
+    match engine {
+        Some(_) if !silent.is_empty() => {
+            Err(Error::new(ErrorKind::Unreachable, format!("the engine does not answer ({})", silent.join("; "))))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What `find` tries, for an error message.
+#[must_use]
+pub fn tried(engine: Option<&str>) -> String {
+    endpoints(engine).join(", ")
+}
+
+/// `--engine`, else `DOCKER_HOST`, else the usual sockets of Docker and Podman.
+fn endpoints(engine: Option<&str>) -> Vec<String> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(only) = engine.map(str::to_owned).or_else(|| set("DOCKER_HOST")) {
+        return vec![only];
+    }
+    let mut endpoints = vec!["unix:///var/run/docker.sock".to_owned()];
+    endpoints.extend(set("XDG_RUNTIME_DIR").map(|folder| format!("unix://{folder}/podman/podman.sock")));
+    endpoints.push("unix:///run/podman/podman.sock".to_owned());
+    endpoints
+}
+
+fn ask(endpoint: &str, name: &str) -> Result<Option<Found>, String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let docker = {
+        // The client registers itself with the runtime it is made in.
+        let _inside = runtime.enter();
+        connect(endpoint)?
+    };
+    let asked = runtime.block_on(async {
+        let inspect = async {
+            let docker = docker.negotiate_version().await?;
+            let image = docker.inspect_image(name).await?;
+            Ok::<_, bollard::errors::Error>((docker, image))
+        };
+        tokio::time::timeout(PATIENCE, inspect).await
+    });
+    match asked {
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Ok(Ok((docker, image))) => Ok(Some(Found { docker, runtime, endpoint: endpoint.to_owned(), image })),
+        Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
+        Ok(Err(error)) => Err(excerpt(&error.to_string(), 200)),
+    }
+}
+
+fn connect(endpoint: &str) -> Result<Docker, String> {
+    let version = bollard::API_DEFAULT_VERSION;
+    let docker = match endpoint.split_once("://") {
+        Some(("unix", path)) => {
+            if !std::path::Path::new(path).exists() {
+                return Err("there is no such socket".to_owned());
+            }
+            Docker::connect_with_unix(endpoint, REQUEST_SECONDS, version)
+        }
+        Some(("tcp" | "http", _)) => Docker::connect_with_http(endpoint, REQUEST_SECONDS, version),
+        _ => return Err("imglint speaks to engines through unix:// and tcp://".to_owned()),
+    };
+    docker.map_err(|error| excerpt(&error.to_string(), 200))
+}
+
+impl Found {
+    /// Whether the image is of the platform that was asked for, as far as one was.
+    #[must_use]
+    pub fn is_of(&self, choice: &PlatformChoice) -> bool {
+        let PlatformChoice::Exactly(wanted) = choice else { return true };
+        self.image.os.as_deref() == Some(wanted.os.as_str())
+            && self.image.architecture.as_deref() == Some(wanted.architecture.as_str())
+    }
+
+    /// Whether the engine knows the image by this name; an id is none.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        let Ok(name) = name.parse::<Name>() else { return false };
+        self.image
+            .repo_tags
+            .iter()
+            .flatten()
+            .any(|tag| tag.parse::<Name>().is_ok_and(|tag| tag.to_string() == name.to_string()))
+    }
+
+    /// Exports the image and reads it while it streams.
+    ///
+    /// # Errors
+    /// The export breaks off or is no docker archive.
+    pub fn export(self, name: &str) -> Result<Daemon> {
+        let Self { docker, runtime, endpoint, image } = self;
+        let what = format!("{name} from the engine at {endpoint}");
+        // By its id, so that the archive holds this one image even if its name has moved on.
+        let id = image.id.clone().unwrap_or_else(|| name.to_owned());
+        let (send, chunks) = sync_channel(WAITING);
+        thread::spawn(move || {
+            runtime.block_on(async {
+                let mut export = std::pin::pin!(docker.export_image(&id));
+                while let Some(chunk) = export.next().await {
+                    let chunk = chunk.map_err(|error| io::Error::other(excerpt(&error.to_string(), 300)));
+                    // Nobody listens any more once the archive was found to be broken.
+                    if send.send(chunk.map(Vec::from)).is_err() {
+                        return;
+                    }
+                }
+            });
+        });
+        let files = Stream::read(&what, Chunks { chunks, current: Vec::new(), at: 0 })?;
+        let digest = image.repo_digests.iter().flatten().find_map(|known| digest_of(known, name));
+        Ok(Daemon {
+            archive: DockerArchive::new(Box::new(files), SourceKind::DockerDaemon, None),
+            digest,
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// The digest of `known` (`NAME@DIGEST`) if it is one of the image's own repository.
+fn digest_of(known: &str, name: &str) -> Option<Digest> {
+    let known: Name = known.parse().ok()?;
+    let name: Name = name.parse().ok()?;
+    (known.registry == name.registry && known.repository == name.repository).then_some(known.digest).flatten()
+}
+
+impl Source for Daemon {
+    fn kind(&self) -> SourceKind {
+        SourceKind::DockerDaemon
+    }
+
+    fn images(&self, choice: &PlatformChoice) -> Result<Vec<Image>> {
+        let mut images = self.archive.images(choice)?;
+        for image in &mut images {
+            image.name = self.name.parse::<Name>().map(|name| name.to_string()).ok();
+            image.digest.clone_from(&self.digest);
+        }
+        Ok(images)
+    }
+
+    fn open_layer(&self, layer: &Layer) -> Result<LayerBytes> {
+        self.archive.open_layer(layer)
+    }
+}
+
+/// The chunks of the exporting thread as a stream.
+struct Chunks {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    current: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.current.len() {
+            match self.chunks.recv() {
+                Ok(chunk) => (self.current, self.at) = (chunk?, 0),
+                Err(_) => return Ok(0),
+            }
+        }
+        let count = (&self.current[self.at..]).read(buffer)?;
+        self.at += count;
+        Ok(count)
+    }
+}

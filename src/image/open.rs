@@ -1,0 +1,169 @@
+//! From a reference to the source that has the image, detecting what an untold path holds.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::docker_archive::DockerArchive;
+use super::files::{Files, Folder, TarFile};
+use super::folder::RootfsFolder;
+use super::layout::Layout;
+use super::registry::{Registry, RegistryOptions};
+use super::stream::Stream;
+use super::{Error, ErrorKind, Result, Source, SourceKind, daemon};
+use crate::layer::decompress::{Sniffed, is_compressed};
+use crate::platform::PlatformChoice;
+use crate::reference::{ImageReference, Location, Name, Pick};
+
+/// How sources are reached.
+#[derive(Clone, Debug, Default)]
+pub struct SourceOptions {
+    /// For registries.
+    pub registry: RegistryOptions,
+    /// The engine to ask instead of the usual ones: `unix://…` or `tcp://…`.
+    pub engine: Option<String>,
+    /// The configuration to judge an unpacked root file system by.
+    pub config_json: Option<PathBuf>,
+}
+
+/// A source, and the name that the image is pulled by where it has one.
+pub struct Opened {
+    /// Where the image is read from.
+    pub source: Box<dyn Source>,
+    /// What it is pulled by.
+    pub name: Option<Name>,
+}
+
+/// Opens what a reference names.
+///
+/// # Errors
+/// There is no such thing, or it is not of the kind that the reference says.
+pub fn open(reference: &ImageReference, options: &SourceOptions, choice: &PlatformChoice) -> Result<Opened> {
+    let unnamed = |source: Box<dyn Source>| Ok(Opened { source, name: None });
+    match &reference.location {
+        Location::Registry(name) => registry(name, options),
+        Location::Daemon(name) => engine(name, options, choice),
+        Location::OciLayout(path, pick) => unnamed(layout(path, pick.clone())?),
+        Location::OciArchive(path, pick) => unnamed(archive(path, pick.clone(), Some(SourceKind::OciArchive))?),
+        Location::DockerArchive(path, pick) => unnamed(archive(path, pick.clone(), Some(SourceKind::DockerArchive))?),
+        Location::Rootfs(path) => unnamed(rootfs(path, options)?),
+        Location::StandardInput => {
+            let files = Stream::read("standard input", io::stdin())?;
+            unnamed(archive_source(Box::new(files), None, None)?)
+        }
+        Location::PathOrName(path, name) => path_or_name(reference, path, name.as_ref(), options, choice),
+    }
+}
+
+fn registry(name: &Name, options: &SourceOptions) -> Result<Opened> {
+    Ok(Opened { source: Box::new(Registry::open(name, &options.registry)?), name: Some(name.clone()) })
+}
+
+/// The engine's image if it has one of that name, else the registry's.
+fn anywhere(given: &str, name: &Name, options: &SourceOptions, choice: &PlatformChoice) -> Result<Opened> {
+    match daemon::find(given, options.engine.as_deref())? {
+        Some(found) if found.is_of(choice) => {
+            Ok(Opened { source: Box::new(found.export(given)?), name: Some(name.clone()) })
+        }
+        _ => registry(name, options),
+    }
+}
+
+fn engine(name: &str, options: &SourceOptions, choice: &PlatformChoice) -> Result<Opened> {
+    let tried = daemon::tried(options.engine.as_deref());
+    let found = daemon::find(name, options.engine.as_deref())?
+        .ok_or_else(|| Error::not_found(format!("no engine has an image {name} (tried {tried})")))?;
+    if !found.is_of(choice) {
+        return Err(Error::not_found(format!("the engine's image {name} is not of the platform that was asked for")));
+    }
+    // An image id is no name to pull by.
+    let pulled_by = name.parse::<Name>().ok().filter(|_| found.is_called(name));
+    Ok(Opened { source: Box::new(found.export(name)?), name: pulled_by })
+}
+
+fn path_or_name(
+    reference: &ImageReference,
+    path: &Path,
+    name: Option<&Name>,
+    options: &SourceOptions,
+    choice: &PlatformChoice,
+) -> Result<Opened> {
+    let source = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            if path.join("index.json").exists() || path.join("oci-layout").exists() {
+                Some(layout(path, None)?)
+            } else if ["usr", "bin", "etc"].iter().any(|folder| path.join(folder).is_dir()) {
+                Some(rootfs(path, options)?)
+            } else {
+                None
+            }
+        }
+        Ok(_) => Some(archive(path, None, None)?),
+        Err(_) => None,
+    };
+    match (source, name) {
+        (Some(source), _) => Ok(Opened { source, name: None }),
+        (None, Some(name)) => anywhere(&reference.given, name, options, choice),
+        (None, None) if path.is_dir() => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{} is a folder, but neither an OCI image layout nor a root file system", path.display()),
+        )),
+        (None, None) => Err(Error::not_found(format!("{}: no such file, and not an image name", path.display()))),
+    }
+}
+
+fn layout(path: &Path, pick: Option<Pick>) -> Result<Box<dyn Source>> {
+    match std::fs::metadata(path) {
+        Err(error) => Err(Error::from_io(&path.display().to_string(), error)),
+        Ok(metadata) if !metadata.is_dir() => {
+            Err(Error::broken(format!("{} is not a folder; for a file use oci-archive:", path.display())))
+        }
+        Ok(_) => Ok(Box::new(Layout::new(Box::new(Folder::new(path)), SourceKind::Oci, pick))),
+    }
+}
+
+fn rootfs(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>> {
+    Ok(Box::new(RootfsFolder::open(path, options.config_json.as_deref())?))
+}
+
+fn archive(path: &Path, pick: Option<Pick>, kind: Option<SourceKind>) -> Result<Box<dyn Source>> {
+    let what = path.display().to_string();
+    let failed = |error| Error::from_io(&what, error);
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(Error::broken(format!("{what} is a folder, not an archive; for a layout use oci:")));
+    }
+    let mut start = Sniffed::new(File::open(path).map_err(failed)?).map_err(failed)?;
+    // What cannot be sought, or only after decompressing, is read once.
+    let files: Box<dyn Files> = if is_compressed(start.start()).map_err(failed)? || !metadata.is_file() {
+        start.rewind();
+        Box::new(Stream::read(&what, start)?)
+    } else {
+        Box::new(TarFile::open(path)?)
+    };
+    archive_source(files, pick, kind)
+}
+
+/// A docker archive has a `manifest.json`; those of Docker 25 and later are OCI layouts as well, but only there are
+/// the images named as the user named them.
+fn archive_source(files: Box<dyn Files>, pick: Option<Pick>, kind: Option<SourceKind>) -> Result<Box<dyn Source>> {
+    let kind = match kind {
+        Some(kind) => kind,
+        None if files.document("manifest.json")?.is_some() => SourceKind::DockerArchive,
+        None if files.document("index.json")?.is_some() => SourceKind::OciArchive,
+        None => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "{} is neither a docker archive (no manifest.json) nor an OCI archive (no index.json); to check a root \
+                     file system, unpack it and use rootfs:FOLDER",
+                    files.what()
+                ),
+            ));
+        }
+    };
+    Ok(match kind {
+        SourceKind::OciArchive => Box::new(Layout::new(files, kind, pick)),
+        _ => Box::new(DockerArchive::new(files, kind, pick)),
+    })
+}

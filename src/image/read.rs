@@ -1,0 +1,201 @@
+//! From layers to their indexes: several at a time, each fetched, verified, decompressed and indexed in one pass.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::{Error, Image, Layer, LayerBytes, Result, Source};
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::layer::decompress::{self, CHUNK};
+use crate::layer::{self, LayerIndex, scan};
+
+/// How many chunks may wait between fetching and decompressing a layer.
+const WAITING: usize = 4;
+
+/// Reads all layers of an image, at most `jobs` at a time, the largest first. The order of the result is that of the
+/// image.
+///
+/// # Errors
+/// The first layer that cannot be had or is not what its digests say; the others are then abandoned.
+pub fn layers(source: &dyn Source, image: &Image, jobs: usize) -> Result<Vec<Arc<LayerIndex>>> {
+    let mut order: Vec<&Layer> = image.layers.iter().collect();
+    order.sort_by_key(|layer| std::cmp::Reverse(layer.bytes));
+    let done: Vec<Mutex<Option<Arc<LayerIndex>>>> = image.layers.iter().map(|_| Mutex::new(None)).collect();
+    let (next, stop, failure) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
+    let work = || {
+        while let Some(layer) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match read_layer(source, layer, &stop) {
+                Ok(index) => *lock(&done[layer.index]) = Some(index),
+                Err(error) => {
+                    // The first failure stops the others; what they then say is only its echo.
+                    if !stop.swap(true, Ordering::Relaxed) {
+                        *lock(&failure) = Some(error);
+                    }
+                    return;
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..jobs.min(order.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    if let Some(error) = lock(&failure).take() {
+        return Err(error);
+    }
+    Ok(done.iter().filter_map(|slot| lock(slot).take()).collect())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_layer(source: &dyn Source, layer: &Layer, stop: &AtomicBool) -> Result<Arc<LayerIndex>> {
+    let index = match source.open_layer(layer)? {
+        LayerBytes::Indexed(index) => index,
+        LayerBytes::Stream(stream) => Arc::new(index(layer, stream, stop)?),
+    };
+    match (&layer.diff_id, &index.diff_id) {
+        (Some(wanted), Some(actual)) if wanted != actual => Err(Error::broken(format!(
+            "{}: its content has the DiffID {actual}, but the configuration says {wanted}",
+            name(layer)
+        ))),
+        _ => Ok(index),
+    }
+}
+
+/// Fetching and hashing run on a thread of their own, decompressing and indexing here.
+fn index(layer: &Layer, stream: Box<dyn Read + Send>, stop: &AtomicBool) -> Result<LayerIndex> {
+    thread::scope(|scope| {
+        let (full, chunks) = sync_channel(WAITING);
+        let (empty, buffers) = sync_channel(WAITING + 1);
+        let algorithm = layer.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+        let fetch = scope.spawn(move || fetch(stream, algorithm, &full, &buffers, stop));
+        let mut chunks = Chunks { chunks, empty, current: Vec::new(), at: 0, failure: None };
+        let result = decompress::open(&mut chunks).map_err(layer::Error::Read).and_then(|(_, tar)| scan(tar));
+        // What a decoder leaves behind still counts for the digest; and a wrong digest explains a broken stream.
+        let rest = decompress::drain(&mut chunks).map_err(layer::Error::Read);
+        let failure = chunks.failure.take();
+        drop(chunks);
+        let fetched = fetch.join().map_err(|_| Error::broken(format!("{}: reading it failed", name(layer))))?;
+        if let Some(failure) = failure {
+            return Err(Error::from_io(&name(layer), failure));
+        }
+        if let Some((digest, bytes)) = fetched {
+            verify(layer, &digest, bytes)?;
+        }
+        let index = result.map_err(|error| Error::broken(format!("{}: {error}", name(layer))))?;
+        rest.map_err(|error| Error::broken(format!("{}: {error}", name(layer))))?;
+        Ok(index)
+    })
+}
+
+fn verify(layer: &Layer, digest: &Digest, bytes: u64) -> Result<()> {
+    match &layer.digest {
+        Some(_) if bytes != layer.bytes => Err(Error::broken(format!(
+            "{}: it has {bytes} bytes, not the {} of its manifest",
+            name(layer),
+            layer.bytes
+        ))),
+        Some(wanted) if wanted != digest => {
+            Err(Error::broken(format!("{}: its content has the digest {digest}", name(layer))))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn name(layer: &Layer) -> String {
+    match layer.digest.as_ref().or(layer.diff_id.as_ref()) {
+        Some(digest) => format!("layer {} ({digest})", layer.index),
+        None => format!("layer {}", layer.index),
+    }
+}
+
+type Chunk = io::Result<Vec<u8>>;
+
+/// Reads the stream to its end; gives its digest and size, unless it failed or nobody listens any more.
+fn fetch(
+    mut stream: Box<dyn Read + Send>,
+    algorithm: Algorithm,
+    full: &SyncSender<Chunk>,
+    buffers: &Receiver<Vec<u8>>,
+    stop: &AtomicBool,
+) -> Option<(Digest, u64)> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut bytes = 0;
+    loop {
+        let mut buffer = buffers.try_recv().unwrap_or_default();
+        buffer.resize(CHUNK, 0);
+        let read = if stop.load(Ordering::Relaxed) {
+            Err(io::Error::other("abandoned because another layer failed"))
+        } else {
+            fill(&mut stream, &mut buffer)
+        };
+        match read {
+            Ok(0) => return Some((hasher.finish(), bytes)),
+            Ok(count) => {
+                buffer.truncate(count);
+                hasher.update(&buffer);
+                bytes += count as u64;
+                full.send(Ok(buffer)).ok()?;
+            }
+            Err(error) => {
+                full.send(Err(error)).ok()?;
+                return None;
+            }
+        }
+    }
+}
+
+/// Reads until the buffer is full or the stream ends, so that few chunks change hands.
+fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match stream.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// The chunks of the fetching thread as a stream. An error of that thread is kept apart from what a decoder makes of it.
+struct Chunks {
+    chunks: Receiver<Chunk>,
+    empty: SyncSender<Vec<u8>>,
+    current: Vec<u8>,
+    at: usize,
+    failure: Option<io::Error>,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.failure.is_some() {
+            return Err(io::Error::other("the layer could not be fetched"));
+        }
+        while self.at == self.current.len() {
+            match self.chunks.recv() {
+                Ok(Ok(chunk)) => {
+                    let used = std::mem::replace(&mut self.current, chunk);
+                    self.at = 0;
+                    // A full channel only means that the buffer is not needed again.
+                    drop(self.empty.try_send(used));
+                }
+                Ok(Err(error)) => {
+                    self.failure = Some(error);
+                    return Err(io::Error::other("the layer could not be fetched"));
+                }
+                Err(_) => return Ok(0),
+            }
+        }
+        let count = (&self.current[self.at..]).read(buffer)?;
+        self.at += count;
+        Ok(count)
+    }
+}

@@ -1,0 +1,169 @@
+//! An archive that can be read only once (compressed, piped, exported by an engine): every layer is indexed as it
+//! passes, because what it belongs to may stand at the end.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use super::files::{Files, Followed, follow, read_document};
+use super::manifest::LARGEST_DOCUMENT;
+use super::{Error, LayerBytes, Result};
+use crate::digest::{Algorithm, Digest, HashingReader};
+use crate::layer::decompress::{self, Sniffed, drain, looks_like_layer};
+use crate::layer::path::{join, parent_and_name};
+use crate::layer::tar::{Member, TarReader};
+use crate::layer::{Kind, LayerIndex, scan};
+
+/// How many bytes of documents are kept of one archive.
+const MOST_DOCUMENT_BYTES: u64 = 64 << 20;
+/// How many files of layers are kept of one archive; images have at most a few hundred thousand.
+const MOST_FILES: usize = 8_000_000;
+
+/// What is kept of an archive after its one pass.
+pub struct Stream {
+    what: String,
+    members: HashMap<String, Kept>,
+}
+
+enum Kept {
+    Document(Vec<u8>),
+    Layer {
+        bytes: u64,
+        index: Arc<LayerIndex>,
+    },
+    /// A blob that is broken. It is an error only if the chosen image needs it.
+    Broken(String),
+    Link(String),
+}
+
+impl Stream {
+    /// Reads an archive to its end. `what` names it in errors.
+    ///
+    /// # Errors
+    /// The stream cannot be read, is no tar, or holds more than any real archive.
+    pub fn read(what: &str, stream: impl Read + Send) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::from_io(what, error);
+        let (_, stream) = decompress::open(stream).map_err(failed)?;
+        let mut tar = TarReader::new(stream);
+        let mut pass = Pass { what, members: HashMap::new(), document_bytes: 0, files: 0 };
+        loop {
+            let member = tar.next().map_err(|error| match error {
+                crate::layer::Error::Read(error) => failed(error),
+                other => Error::broken(format!("{what}: {other}")),
+            })?;
+            match member {
+                None => break,
+                Some(member) => pass.member(member, &mut tar)?,
+            }
+        }
+        drain(&mut tar.into_inner()).map_err(failed)?;
+        Ok(Self { what: what.to_owned(), members: pass.members })
+    }
+
+    fn kept(&self, name: &str) -> Option<&Kept> {
+        follow(name, |name| match self.members.get(name)? {
+            Kept::Link(target) => Some(Followed::Link(target.clone())),
+            kept => Some(Followed::End(kept)),
+        })
+    }
+}
+
+struct Pass<'a> {
+    what: &'a str,
+    members: HashMap<String, Kept>,
+    document_bytes: u64,
+    files: usize,
+}
+
+impl Pass<'_> {
+    fn member<R: Read + Send>(&mut self, member: Member, tar: &mut TarReader<R>) -> Result<()> {
+        let kept = match member.kind {
+            Kind::File => match self.file(&member, tar)? {
+                Some(kept) => kept,
+                None => return Ok(()),
+            },
+            Kind::Symlink => Kept::Link(join(parent_and_name(&member.path).0, &member.link)),
+            Kind::HardLink => Kept::Link(member.link),
+            Kind::Directory | Kind::Special => return Ok(()),
+        };
+        self.members.insert(member.path, kept);
+        Ok(())
+    }
+
+    fn file<R: Read + Send>(&mut self, member: &Member, tar: &mut TarReader<R>) -> Result<Option<Kept>> {
+        let named = digest_in_name(&member.path);
+        let algorithm = named.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+        let mut hashed = HashingReader::new(&mut *tar, algorithm);
+        let mut start = Sniffed::new(&mut hashed).map_err(|error| Error::from_io(self.what, error))?;
+        let is_document =
+            member.path.ends_with(".json") || start.start().first().is_some_and(|byte| b"{[".contains(byte));
+        let is_layer = !is_document && looks_like_layer(start.start());
+        start.rewind();
+        let kept = if is_document && member.size <= LARGEST_DOCUMENT {
+            self.document_bytes += member.size;
+            if self.document_bytes > MOST_DOCUMENT_BYTES {
+                return Err(Error::broken(format!(
+                    "{} holds more than {} MiB of JSON",
+                    self.what,
+                    MOST_DOCUMENT_BYTES >> 20
+                )));
+            }
+            Some(Kept::Document(read_document(self.what, &member.path, member.size, start)?))
+        } else if is_layer {
+            Some(self.layer(member, start)?)
+        } else {
+            None
+        };
+        let mut rest = hashed;
+        drain(&mut rest).map_err(|error| Error::from_io(self.what, error))?;
+        let (digest, _) = rest.finish();
+        match named {
+            Some(named) if named != digest && kept.is_some() => {
+                Ok(Some(Kept::Broken(format!("its content has the digest {digest}, not the one of its name"))))
+            }
+            _ => Ok(kept),
+        }
+    }
+
+    fn layer(&mut self, member: &Member, stream: impl Read + Send) -> Result<Kept> {
+        let index = decompress::open(stream).map_err(crate::layer::Error::Read).and_then(|(_, stream)| scan(stream));
+        match index {
+            Ok(index) => {
+                self.files += index.len();
+                if self.files > MOST_FILES {
+                    return Err(Error::broken(format!("{} holds more than {MOST_FILES} files", self.what)));
+                }
+                Ok(Kept::Layer { bytes: member.size, index: Arc::new(index) })
+            }
+            Err(error) => Ok(Kept::Broken(error.to_string())),
+        }
+    }
+}
+
+impl Files for Stream {
+    fn what(&self) -> &str {
+        &self.what
+    }
+
+    fn document(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match self.kept(name) {
+            Some(Kept::Document(bytes)) => Ok(Some(bytes.clone())),
+            Some(Kept::Broken(why)) => Err(Error::broken(format!("{}: {name}: {why}", self.what))),
+            _ => Ok(None),
+        }
+    }
+
+    fn layer(&self, name: &str) -> Result<Option<(u64, LayerBytes)>> {
+        match self.kept(name) {
+            Some(Kept::Layer { bytes, index }) => Ok(Some((*bytes, LayerBytes::Indexed(Arc::clone(index))))),
+            Some(Kept::Broken(why)) => Err(Error::broken(format!("{}: {name}: {why}", self.what))),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The digest that a blob is named by: `blobs/sha256/…`.
+fn digest_in_name(path: &str) -> Option<Digest> {
+    let (algorithm, hex) = path.strip_prefix("blobs/")?.split_once('/')?;
+    format!("{algorithm}:{hex}").parse().ok()
+}

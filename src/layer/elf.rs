@@ -1,0 +1,336 @@
+//! What one ELF file asks of an image and gives to it: interpreter, needed libraries, search paths, symbol versions.
+
+use std::collections::BTreeSet;
+
+use memchr::memmem;
+use object::elf;
+use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+use object::{Endianness, ReadRef};
+use serde::{Deserialize, Serialize};
+
+use super::capture::Capture;
+
+/// The most entries of one kind that are kept of a file.
+const MOST: usize = 4096;
+/// The longest string that is kept, in bytes.
+const LONGEST: u64 = 4096;
+
+/// What is known of an ELF file (gABI chapters 4 and 5; LSB core, "Symbol Versioning").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElfSummary {
+    /// Whether addresses have 64 bits.
+    pub is_64: bool,
+    /// Whether numbers are little-endian.
+    pub is_little_endian: bool,
+    /// `e_machine`.
+    pub machine: u16,
+    /// Whether it can be started: an executable, or a position-independent one. Shared libraries are both.
+    pub is_executable: bool,
+    /// PT_INTERP.
+    pub interpreter: Option<String>,
+    /// Whether it has a dynamic section.
+    pub is_dynamic: bool,
+    /// DT_SONAME.
+    pub soname: Option<String>,
+    /// DT_NEEDED, in order.
+    pub needed: Vec<String>,
+    /// DT_RPATH, as written.
+    pub rpath: Option<String>,
+    /// DT_RUNPATH, as written.
+    pub runpath: Option<String>,
+    /// The symbol versions it defines.
+    pub version_definitions: Vec<String>,
+    /// The symbol versions it needs: library and version.
+    pub version_needs: Vec<(String, String)>,
+    /// Which C library it is, or was linked with statically, where it says so.
+    pub libc_mark: Option<LibcMark>,
+    /// What could not be read of it.
+    pub incomplete: Option<String>,
+}
+
+/// A sign of a C library in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibcMark {
+    /// `glibc`, `musl` or `uclibc`.
+    pub family: String,
+    /// The version, where it stands in the file.
+    pub version: Option<String>,
+}
+
+/// The architecture of an `e_machine` in Go's words; nothing for one that no image is made for.
+#[must_use]
+pub fn architecture(machine: u16, is_64: bool, is_little_endian: bool) -> Option<&'static str> {
+    Some(match (elf::Machine(machine), is_64, is_little_endian) {
+        (elf::EM_X86_64, ..) => "amd64",
+        (elf::EM_386, ..) => "386",
+        (elf::EM_AARCH64, ..) => "arm64",
+        (elf::EM_ARM, ..) => "arm",
+        (elf::EM_PPC64, _, true) => "ppc64le",
+        (elf::EM_PPC64, _, false) => "ppc64",
+        (elf::EM_S390, true, _) => "s390x",
+        (elf::EM_RISCV, true, _) => "riscv64",
+        (elf::EM_LOONGARCH, true, _) => "loong64",
+        (elf::EM_MIPS, true, true) => "mips64le",
+        (elf::EM_MIPS, false, true) => "mipsle",
+        _ => return None,
+    })
+}
+
+impl ElfSummary {
+    /// The architecture in Go's words.
+    #[must_use]
+    pub fn architecture(&self) -> Option<&'static str> {
+        architecture(self.machine, self.is_64, self.is_little_endian)
+    }
+}
+
+/// Summarises a captured file; nothing if it is no ELF file. `name` is its file name.
+#[must_use]
+pub fn summarise(name: &str, file: &Capture) -> Option<ElfSummary> {
+    let mut summary = match file.head().get(4)? {
+        1 => headers::<elf::FileHeader32<Endianness>>(file)?,
+        2 => headers::<elf::FileHeader64<Endianness>>(file)?,
+        _ => return None,
+    };
+    summary.libc_mark = libc_mark(name, &summary, file.head());
+    Some(summary)
+}
+
+fn headers<Elf: FileHeader<Endian = Endianness>>(file: &Capture) -> Option<ElfSummary> {
+    let header = Elf::parse(file).ok()?;
+    let endian = header.endian().ok()?;
+    let mut summary = ElfSummary {
+        is_64: header.is_type_64(),
+        is_little_endian: endian == Endianness::Little,
+        machine: header.e_machine(endian).0,
+        is_executable: matches!(header.e_type(endian), elf::ET_EXEC | elf::ET_DYN),
+        ..ElfSummary::default()
+    };
+    match header.program_headers(endian, file) {
+        Ok(segments) => dynamic_part::<Elf>(endian, segments, file, &mut summary),
+        Err(_) => summary.incomplete = Some("its program headers cannot be read".to_owned()),
+    }
+    Some(summary)
+}
+
+fn dynamic_part<Elf: FileHeader<Endian = Endianness>>(
+    endian: Endianness,
+    segments: &[Elf::ProgramHeader],
+    file: &Capture,
+    summary: &mut ElfSummary,
+) {
+    for segment in segments {
+        match segment.interpreter(endian, file) {
+            Ok(Some(path)) => summary.interpreter = Some(String::from_utf8_lossy(path).into_owned()),
+            Ok(None) => {}
+            Err(_) => summary.incomplete = Some("its interpreter cannot be read".to_owned()),
+        }
+    }
+    let Some(segment) = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_DYNAMIC) else { return };
+    summary.is_dynamic = true;
+    let Ok(Some(entries)) = segment.dynamic(endian, file) else {
+        summary.incomplete = Some("its dynamic section cannot be read".to_owned());
+        return;
+    };
+    let entries: Vec<(elf::DynamicTag, u64)> = entries
+        .iter()
+        .map(|entry| (entry.tag(endian), entry.val(endian)))
+        .take_while(|&(tag, _)| tag != elf::DT_NULL)
+        .take(MOST)
+        .collect();
+    let tables = Tables::<Elf> { endian, segments, file, entries: &entries };
+    if tables.read(summary).is_none() {
+        summary.incomplete =
+            Some("its dynamic section points outside the file or to a part that was not kept".to_owned());
+    }
+}
+
+/// The tables that the dynamic section points to.
+struct Tables<'a, Elf: FileHeader<Endian = Endianness>> {
+    endian: Endianness,
+    segments: &'a [Elf::ProgramHeader],
+    file: &'a Capture,
+    entries: &'a [(elf::DynamicTag, u64)],
+}
+
+impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
+    fn read(&self, summary: &mut ElfSummary) -> Option<()> {
+        let Some(strings) = self.value(elf::DT_STRTAB) else {
+            return Some(());
+        };
+        let strings = self.offset(strings)?;
+        for &(tag, value) in self.entries {
+            match tag {
+                elf::DT_NEEDED => summary.needed.push(self.string(strings, value)?),
+                elf::DT_SONAME => summary.soname = Some(self.string(strings, value)?),
+                elf::DT_RPATH => summary.rpath = Some(self.string(strings, value)?),
+                elf::DT_RUNPATH => summary.runpath = Some(self.string(strings, value)?),
+                _ => {}
+            }
+        }
+        if let Some(table) = self.value(elf::DT_VERDEF) {
+            summary.version_definitions = self.definitions(self.offset(table)?, strings)?;
+        }
+        if let Some(table) = self.value(elf::DT_VERNEED) {
+            summary.version_needs = self.needs(self.offset(table)?, strings)?;
+        }
+        Some(())
+    }
+
+    fn value(&self, wanted: elf::DynamicTag) -> Option<u64> {
+        self.entries.iter().find(|(tag, _)| *tag == wanted).map(|&(_, value)| value)
+    }
+
+    /// Where an address of the loaded program lies in the file.
+    fn offset(&self, address: u64) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
+            let start: u64 = segment.p_vaddr(self.endian).into();
+            let (offset, size) = segment.file_range(self.endian);
+            let inside = address.checked_sub(start).filter(|&inside| inside < size)?;
+            (segment.p_type(self.endian) == elf::PT_LOAD).then(|| offset.checked_add(inside)).flatten()
+        })
+    }
+
+    fn string(&self, table: u64, at: u64) -> Option<String> {
+        let start = table.checked_add(at)?;
+        let bytes = self.file.read_bytes_at_until(start..start.checked_add(LONGEST)?, 0).ok()?;
+        Some(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn definitions(&self, mut at: u64, strings: u64) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        for _ in 0..MOST {
+            let definition: &elf::Verdef<Endianness> = self.file.read_at(at).ok()?;
+            let first = at.checked_add(definition.vd_aux.get(self.endian).into())?;
+            let name: &elf::Verdaux<Endianness> = self.file.read_at(first).ok()?;
+            // The base definition names the file, not a version.
+            if !definition.vd_flags.get(self.endian).contains(elf::VER_FLG_BASE) {
+                names.push(self.string(strings, name.vda_name.get(self.endian).into())?);
+            }
+            match definition.vd_next.get(self.endian) {
+                0 => return Some(names),
+                next => at = at.checked_add(next.into())?,
+            }
+        }
+        Some(names)
+    }
+
+    fn needs(&self, mut at: u64, strings: u64) -> Option<Vec<(String, String)>> {
+        let mut needs = BTreeSet::new();
+        for _ in 0..MOST {
+            let need: &elf::Verneed<Endianness> = self.file.read_at(at).ok()?;
+            let library = self.string(strings, need.vn_file.get(self.endian).into())?;
+            let mut version_at = at.checked_add(need.vn_aux.get(self.endian).into())?;
+            for _ in 0..need.vn_cnt.get(self.endian) {
+                let version: &elf::Vernaux<Endianness> = self.file.read_at(version_at).ok()?;
+                if needs.len() < MOST {
+                    needs.insert((library.clone(), self.string(strings, version.vna_name.get(self.endian).into())?));
+                }
+                version_at = version_at.checked_add(version.vna_next.get(self.endian).into())?;
+            }
+            match need.vn_next.get(self.endian) {
+                0 => break,
+                next => at = at.checked_add(next.into())?,
+            }
+        }
+        Some(needs.into_iter().collect())
+    }
+}
+
+/// Looks for the sign of a C library in loaders, C libraries and static programs; other files only repeat theirs.
+fn libc_mark(name: &str, summary: &ElfSummary, head: &[u8]) -> Option<LibcMark> {
+    let is_libc = name.starts_with("libc.") || name.starts_with("libc-") || name.starts_with("libuClibc");
+    let is_loader = name.starts_with("ld-") || name.starts_with("ld.so") || name.starts_with("ld64");
+    let is_static = summary.interpreter.is_none() && summary.needed.is_empty() && summary.is_executable;
+    if !(is_libc || is_loader || is_static) {
+        return None;
+    }
+    let mark = |family: &str, version: Option<String>| Some(LibcMark { family: family.to_owned(), version });
+    if memmem::find(head, b"musl libc").is_some() || memmem::find(head, b"No error information\0").is_some() {
+        return mark("musl", musl_version(head));
+    }
+    if name.contains("uClibc") || memmem::find(head, b"/etc/TZ\0").is_some() {
+        return mark("uclibc", None);
+    }
+    let glibc = memmem::find(head, b"GNU C Library").or_else(|| memmem::find(head, b"GNU libc\0"));
+    if let Some(at) = glibc {
+        return mark("glibc", glibc_version(&head[at..]));
+    }
+    let defines_glibc = summary.version_definitions.iter().any(|version| version.starts_with("GLIBC_"));
+    if defines_glibc || memmem::find(head, b"GCONV_PATH\0").is_some() {
+        return mark("glibc", None);
+    }
+    None
+}
+
+/// `GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.` (glibc, csu/version.c).
+fn glibc_version(banner: &[u8]) -> Option<String> {
+    let banner = &banner[..banner.len().min(300)];
+    let at = memmem::find(banner, b"version ")? + "version ".len();
+    let digits: Vec<u8> =
+        banner[at..].iter().copied().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').collect();
+    let version = String::from_utf8(digits).ok()?;
+    Some(version.trim_end_matches('.').to_owned()).filter(|version| version.contains('.'))
+}
+
+/// musl keeps its version as a string of its own, `1.2.5` (musl, src/internal/version.c).
+fn musl_version(head: &[u8]) -> Option<String> {
+    memmem::find_iter(head, b"\x001.").find_map(|at| {
+        let text: Vec<u8> = head[at + 1..].iter().copied().take(24).take_while(|&byte| byte != 0).collect();
+        let version = String::from_utf8(text).ok()?;
+        let release = version.split('-').next().unwrap_or_default();
+        let is_version = release.split('.').count() == 3
+            && release.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+        is_version.then_some(version)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary_of(bytes: &[u8], name: &str) -> Option<ElfSummary> {
+        let mut capture = Capture::default();
+        capture.start(bytes.len() as u64);
+        for chunk in bytes.chunks(64 * 1024) {
+            capture.push(chunk);
+        }
+        summarise(name, &capture)
+    }
+
+    /// The test program itself is an ELF file at hand on Linux.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_real_program_is_summarised_though_it_is_larger_than_what_is_kept() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let summary = summary_of(&bytes, "test").unwrap();
+        assert_eq!(summary.incomplete, None);
+        assert!(summary.interpreter.is_some_and(|path| path.contains("ld-")), "dynamically linked");
+        assert!(summary.needed.iter().any(|library| library.starts_with("libc.")));
+        assert!(summary.version_needs.iter().any(|(_, version)| version.starts_with("GLIBC_")));
+    }
+
+    #[test]
+    fn what_is_no_elf_file_has_no_summary() {
+        assert_eq!(summary_of(b"", "x"), None);
+        assert_eq!(summary_of(b"\x7fELF", "x"), None);
+        assert_eq!(summary_of(b"\x7fELF\x02\x01\x01", "x"), None);
+    }
+
+    #[test]
+    fn versions_stand_in_the_banner() {
+        let banner = b"GNU C Library (Debian GLIBC 2.36-9+deb12u14) stable release version 2.36.\nCopyright";
+        assert_eq!(glibc_version(banner).as_deref(), Some("2.36"));
+        assert_eq!(musl_version(b"x\x001.5\x001.2.5\0").as_deref(), Some("1.2.5"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..4096), class in 1u8..3, order in 1u8..3) {
+            for (at, byte) in [0x7f, b'E', b'L', b'F', class, order, 1].into_iter().enumerate() {
+                if let Some(slot) = bytes.get_mut(at) { *slot = byte; }
+            }
+            summary_of(&bytes, "libc.so.6");
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! The index of one layer: entries sorted by path, whiteouts, and details of the files that matter.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::elf::ElfSummary;
+use super::path::{join, parent_and_name};
+use crate::digest::Digest;
+
+/// The most entries that a layer may have: ten times what the largest real images have.
+const MOST_ENTRIES: usize = 4_000_000;
+/// The most bytes that the names of a layer may have in all.
+const MOST_NAME_BYTES: usize = 384 << 20;
+/// The prefix of whiteouts (image-spec, layer.md, "Whiteouts").
+const WHITEOUT: &str = ".wh.";
+/// The name that makes a folder opaque (image-spec, layer.md, "Opaque Whiteout").
+const OPAQUE: &str = ".wh..wh..opq";
+/// The prefix of AUFS's own files, which engines pass over.
+const AUFS: &str = ".wh..wh.";
+
+/// What one layer holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerIndex {
+    /// The digest of the layer's uncompressed tar. Nothing for folders, which have no tar.
+    pub diff_id: Option<Digest>,
+    /// The size of the uncompressed tar in bytes; for folders the sum of the files.
+    pub bytes: u64,
+    names: String,
+    entries: Vec<Entry>,
+    /// Entries by path, only the last of each path.
+    visible: Vec<u32>,
+    whiteouts: Vec<String>,
+    opaque: Vec<String>,
+    details: Vec<Detail>,
+}
+
+/// What a directory entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Another name of a file.
+    HardLink,
+    /// A device, a FIFO, or what only some systems know.
+    Special,
+}
+
+/// What is kept of a file's content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// The whole content of a small wanted file.
+    pub content: Option<Vec<u8>>,
+    /// What follows `#!` on the first line.
+    pub interpreter_line: Option<String>,
+    /// The summary of an ELF file.
+    pub elf: Option<ElfSummary>,
+}
+
+/// An entry about to be added.
+#[derive(Clone, Debug)]
+pub struct NewEntry<'a> {
+    /// Normalised ([`super::path::normalise`]).
+    pub path: &'a str,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits, set-id bits and the sticky bit.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Size in bytes of a file.
+    pub size: u64,
+    /// The target of a link, as written; of a hard link, normalised.
+    pub link: &'a str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    path: (u32, u32),
+    link: (u32, u32),
+    size: u64,
+    uid: u32,
+    gid: u32,
+    /// For files an index into `details`; for hard links one into `entries`; else, or if there is none, [`NONE`].
+    more: u32,
+    mode: u16,
+    kind: Kind,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// An entry of a layer, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryRef<'a> {
+    index: &'a LayerIndex,
+    entry: &'a Entry,
+}
+
+/// Where the file is that a hard link is another name of.
+#[derive(Clone, Copy, Debug)]
+pub enum HardLink<'a> {
+    /// In the same layer.
+    Here(EntryRef<'a>),
+    /// In a layer below, under this path.
+    Below(&'a str),
+}
+
+impl<'a> EntryRef<'a> {
+    /// The path in the image, without leading slash.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.index.text(self.entry.path)
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.entry.kind
+    }
+
+    /// Permission bits, set-id bits and the sticky bit.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        self.entry.mode.into()
+    }
+
+    /// Owner and group.
+    #[must_use]
+    pub fn owner(&self) -> (u32, u32) {
+        (self.entry.uid, self.entry.gid)
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.entry.size
+    }
+
+    /// The target of a symbolic link, as written.
+    #[must_use]
+    pub fn link(&self) -> &'a str {
+        self.index.text(self.entry.link)
+    }
+
+    /// What is kept of a file's content.
+    #[must_use]
+    pub fn detail(&self) -> Option<&'a Detail> {
+        (self.entry.kind == Kind::File).then(|| self.index.details.get(self.entry.more as usize)).flatten()
+    }
+
+    /// Where the file of a hard link is.
+    #[must_use]
+    pub fn hard_link(&self) -> Option<HardLink<'a>> {
+        if self.entry.kind != Kind::HardLink {
+            return None;
+        }
+        Some(match self.index.entries.get(self.entry.more as usize) {
+            Some(entry) => HardLink::Here(EntryRef { index: self.index, entry }),
+            None => HardLink::Below(self.link()),
+        })
+    }
+}
+
+impl LayerIndex {
+    /// The entry at `path`, if this layer has one.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<EntryRef<'_>> {
+        let at = self.visible.binary_search_by(|&id| self.path_of(id).cmp(path)).ok()?;
+        Some(EntryRef { index: self, entry: &self.entries[self.visible[at] as usize] })
+    }
+
+    /// All entries below the folder `path` (`""` is the root), at any depth, by path.
+    pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = EntryRef<'a>> + use<'a> {
+        self.visible[self.range_below(path)]
+            .iter()
+            .map(|&id| EntryRef { index: self, entry: &self.entries[id as usize] })
+    }
+
+    /// Whether this layer has anything below the folder `path`.
+    #[must_use]
+    pub fn has_below(&self, path: &str) -> bool {
+        !self.range_below(path).is_empty()
+    }
+
+    /// Whether this layer removes what lower layers have at `path`.
+    #[must_use]
+    pub fn is_whiteout(&self, path: &str) -> bool {
+        self.whiteouts.binary_search_by(|hidden| hidden.as_str().cmp(path)).is_ok()
+    }
+
+    /// Whether this layer hides all that lower layers have below `path`.
+    #[must_use]
+    pub fn is_opaque(&self, path: &str) -> bool {
+        self.opaque.binary_search_by(|folder| folder.as_str().cmp(path)).is_ok()
+    }
+
+    /// How many paths the layer has, whiteouts not counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.visible.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.visible.is_empty()
+    }
+
+    fn range_below(&self, path: &str) -> Range<usize> {
+        if path.is_empty() {
+            return 0..self.visible.len();
+        }
+        // '0' is the character after '/'.
+        let (first, last) = (format!("{path}/"), format!("{path}0"));
+        let start = self.visible.partition_point(|&id| self.path_of(id) < first.as_str());
+        let end = self.visible.partition_point(|&id| self.path_of(id) < last.as_str());
+        start..end
+    }
+
+    fn path_of(&self, id: u32) -> &str {
+        self.text(self.entries[id as usize].path)
+    }
+
+    fn text(&self, (start, length): (u32, u32)) -> &str {
+        &self.names[start as usize..(start + length) as usize]
+    }
+}
+
+/// A layer index in the making.
+#[derive(Debug, Default)]
+pub struct IndexBuilder {
+    names: String,
+    entries: Vec<Entry>,
+    whiteouts: Vec<String>,
+    opaque: Vec<String>,
+    details: Vec<Detail>,
+}
+
+impl IndexBuilder {
+    /// Adds an entry in the order of the tar. A whiteout becomes one; the root itself is passed over.
+    ///
+    /// # Errors
+    /// The layer has more entries or longer names than any real one.
+    pub fn add(&mut self, new: &NewEntry<'_>, detail: Option<Detail>) -> Result<(), String> {
+        let (parent, name) = parent_and_name(new.path);
+        if name.is_empty() {
+            return Ok(());
+        }
+        if self.entries.len() + self.whiteouts.len() + self.opaque.len() >= MOST_ENTRIES {
+            return Err(format!("it has more than {MOST_ENTRIES} entries"));
+        }
+        if name == OPAQUE {
+            self.opaque.push(parent.to_owned());
+        } else if name.starts_with(AUFS) {
+            // AUFS's own records are no files of the image.
+        } else if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+            self.whiteouts.push(join(parent, hidden));
+        } else {
+            let more = match detail {
+                Some(detail) if new.kind == Kind::File => {
+                    self.details.push(detail);
+                    u32::try_from(self.details.len() - 1).unwrap_or(NONE)
+                }
+                _ => NONE,
+            };
+            let entry = Entry {
+                path: self.keep(new.path)?,
+                link: self.keep(new.link)?,
+                size: new.size,
+                uid: new.uid,
+                gid: new.gid,
+                more,
+                mode: (new.mode & 0o7777) as u16,
+                kind: new.kind,
+            };
+            self.entries.push(entry);
+        }
+        Ok(())
+    }
+
+    /// The finished index.
+    #[must_use]
+    pub fn finish(mut self, diff_id: Option<Digest>, bytes: u64) -> LayerIndex {
+        let mut order = self.sorted();
+        if self.write_through_links(&order) {
+            order = self.sorted();
+        }
+        self.resolve_hard_links(&order);
+        // Of several entries of one path the last counts, as it would after extraction.
+        let mut visible: Vec<u32> = Vec::with_capacity(order.len());
+        for id in order {
+            match visible.last_mut() {
+                Some(last) if self.path(*last) == self.path(id) => *last = id,
+                _ => visible.push(id),
+            }
+        }
+        let sort = |mut paths: Vec<String>| {
+            paths.sort_unstable();
+            paths.dedup();
+            paths
+        };
+        self.names.shrink_to_fit();
+        LayerIndex {
+            diff_id,
+            bytes,
+            names: self.names,
+            entries: self.entries,
+            visible,
+            whiteouts: sort(self.whiteouts),
+            opaque: sort(self.opaque),
+            details: self.details,
+        }
+    }
+
+    fn keep(&mut self, text: &str) -> Result<(u32, u32), String> {
+        if self.names.len() + text.len() > MOST_NAME_BYTES {
+            return Err(format!("the names of its files are longer than {} MiB in all", MOST_NAME_BYTES >> 20));
+        }
+        let start = self.names.len();
+        self.names.push_str(text);
+        // MOST_NAME_BYTES is below u32::MAX.
+        Ok((start as u32, text.len() as u32))
+    }
+
+    fn sorted(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
+        order.sort_unstable_by(|&a, &b| self.path(a).cmp(self.path(b)).then(a.cmp(&b)));
+        order
+    }
+
+    fn path(&self, id: u32) -> &str {
+        let (start, length) = self.entries[id as usize].path;
+        &self.names[start as usize..(start + length) as usize]
+    }
+
+    fn link(&self, id: u32) -> &str {
+        let (start, length) = self.entries[id as usize].link;
+        &self.names[start as usize..(start + length) as usize]
+    }
+
+    /// An entry whose parent is a symbolic link of the same layer is extracted through that link: `bin/sh` behind
+    /// `bin -> usr/bin` becomes `usr/bin/sh`. One step is followed, which is what usr-merged bases have.
+    fn write_through_links(&mut self, order: &[u32]) -> bool {
+        let mut moved: Vec<(u32, String)> = Vec::new();
+        for (at, &id) in order.iter().enumerate() {
+            if self.entries[id as usize].kind != Kind::Symlink {
+                continue;
+            }
+            let prefix = format!("{}/", self.path(id));
+            let first = at + order[at..].partition_point(|&other| self.path(other) < prefix.as_str());
+            for &child in order[first..].iter().take_while(|&&child| self.path(child).starts_with(&prefix)) {
+                if child > id {
+                    let folder = join(parent_and_name(self.path(id)).0, self.link(id));
+                    moved.push((child, join(&folder, &self.path(child)[prefix.len()..])));
+                }
+            }
+        }
+        let any = !moved.is_empty();
+        for (id, path) in moved {
+            if let Ok(kept) = self.keep(&path) {
+                self.entries[id as usize].path = kept;
+            }
+        }
+        any
+    }
+
+    /// A hard link names the file that had the path when the link was extracted, not one that replaced it later.
+    fn resolve_hard_links(&mut self, order: &[u32]) {
+        for id in 0..self.entries.len() as u32 {
+            if self.entries[id as usize].kind != Kind::HardLink {
+                continue;
+            }
+            let target = self.link(id);
+            let end = order.partition_point(|&other| (self.path(other), other) < (target, id));
+            let found = end.checked_sub(1).map(|at| order[at]).filter(|&other| self.path(other) == target);
+            self.entries[id as usize].more = found.unwrap_or(NONE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry<'a>(path: &'a str, kind: Kind, link: &'a str) -> NewEntry<'a> {
+        NewEntry { path, kind, mode: 0o755, uid: 0, gid: 0, size: 1, link }
+    }
+
+    fn index(entries: &[(&str, Kind, &str)]) -> LayerIndex {
+        let mut builder = IndexBuilder::default();
+        for (path, kind, link) in entries {
+            builder.add(&entry(path, *kind, link), None).unwrap();
+        }
+        builder.finish(None, 0)
+    }
+
+    #[test]
+    fn of_several_entries_of_a_path_the_last_counts() {
+        let index = index(&[("a", Kind::File, ""), ("a", Kind::Symlink, "b")]);
+        assert_eq!(index.len(), 1);
+        assert_eq!(index.get("a").unwrap().kind(), Kind::Symlink);
+    }
+
+    #[test]
+    fn a_hard_link_names_the_file_of_its_time() {
+        let index = index(&[
+            ("a", Kind::File, ""),
+            ("b", Kind::HardLink, "a"),
+            ("a", Kind::Symlink, "x"),
+            ("c", Kind::HardLink, "z"),
+        ]);
+        let Some(HardLink::Here(target)) = index.get("b").unwrap().hard_link() else { panic!("in this layer") };
+        assert_eq!(target.kind(), Kind::File);
+        assert!(matches!(index.get("c").unwrap().hard_link(), Some(HardLink::Below("z"))));
+    }
+
+    #[test]
+    fn whiteouts_are_no_files() {
+        let index = index(&[
+            ("d/.wh.x", Kind::File, ""),
+            ("d/.wh..wh..opq", Kind::File, ""),
+            (".wh..wh.plnk/1", Kind::File, ""),
+        ]);
+        assert!(index.is_whiteout("d/x") && index.is_opaque("d"));
+        assert!(index.get("d/.wh.x").is_none());
+    }
+
+    #[test]
+    fn below_a_folder_is_what_its_path_starts() {
+        let index = index(&[
+            ("a", Kind::Directory, ""),
+            ("a-b", Kind::File, ""),
+            ("a/x", Kind::File, ""),
+            ("a/y/z", Kind::File, ""),
+            ("a0", Kind::File, ""),
+        ]);
+        assert_eq!(index.below("a").map(|entry| entry.path()).collect::<Vec<_>>(), ["a/x", "a/y/z"]);
+        assert!(!index.has_below("a/x"));
+    }
+
+    #[test]
+    fn entries_behind_a_link_of_the_same_layer_go_through_it() {
+        let index = index(&[("bin", Kind::Symlink, "usr/bin"), ("bin/sh", Kind::File, "")]);
+        assert!(index.get("usr/bin/sh").is_some());
+        assert!(index.get("bin/sh").is_none());
+    }
+}
