@@ -1,4 +1,5 @@
 //! The `imglint` program: hands its arguments to the library and exits with the code it is given.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    imglint::cli::run()
 }

@@ -1,1 +1,92 @@
-//! (to be written)
+//! The command line: takes arguments, does what they ask, prints, and gives the exit code.
+
+mod args;
+mod check;
+mod rules;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Arguments, Color, Command};
+
+/// Why a command could not be carried out, for people: one line, exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+impl From<crate::catalog::Error> for Failure {
+    fn from(error: crate::catalog::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Carries out what the process's arguments ask.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    choose_colors(arguments.color);
+    if let Err(error) = ctrlc::set_handler(interrupted) {
+        complain(&format!("cannot listen for interrupts: {error}"));
+    }
+    let done = match &arguments.command {
+        Command::Check(arguments) => check::check(arguments),
+        Command::Facts(arguments) => check::facts(arguments),
+        Command::Rules(arguments) => rules::rules(arguments),
+        Command::Explain(arguments) => rules::explain(arguments),
+        Command::Completions { shell } => completions(*shell),
+        Command::Man => man(),
+    };
+    done.unwrap_or_else(|failure| {
+        complain(&failure.to_string());
+        ExitCode::from(2)
+    })
+}
+
+/// The contract counts an interrupted check as one that could not be made.
+fn interrupted() {
+    complain("interrupted");
+    std::process::exit(2);
+}
+
+fn choose_colors(color: Color) {
+    match color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+}
+
+/// One line on standard error.
+fn complain(message: &str) {
+    // Nothing can be done if standard error is closed.
+    let _ = writeln!(anstream::stderr(), "imglint: {}", crate::printable::printable(message));
+}
+
+/// Prints to standard output, with colours only where they belong.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads the output has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure(format!("cannot write to standard output: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "imglint", &mut out);
+    print(&String::from_utf8_lossy(&out))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn man() -> Result<ExitCode, Failure> {
+    let mut out = Vec::new();
+    clap_mangen::Man::new(Arguments::command())
+        .render(&mut out)
+        .map_err(|error| Failure(format!("cannot write the manual page: {error}")))?;
+    print(&String::from_utf8_lossy(&out))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,222 @@
+//! The report for people: the verdict first, then what is wrong, where, which instruction did it, and how to mend it.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use super::{ImageReport, ImageResult, Report, ReportedFinding};
+use crate::facts::configuration::instruction;
+use crate::printable::{excerpt, printable};
+use crate::verdict::{Evidence, Outcome, Severity, Verdict};
+
+/// The longest instruction that is shown, in characters.
+const LONGEST_INSTRUCTION: usize = 120;
+/// How far what belongs to a finding is moved in.
+const INDENT: &str = "           ";
+
+/// How the report for people is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct TextStyle {
+    /// The width of a line, in characters.
+    pub width: usize,
+    /// Only the verdicts.
+    pub quiet: bool,
+    /// Also the sources of the findings, sizes and digests.
+    pub verbose: bool,
+}
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default().bold();
+const BLUE: Style = AnsiColor::Cyan.on_default().bold();
+
+/// The report with colours as terminal sequences; whoever prints it takes them out where they do not belong.
+#[must_use]
+pub fn text(report: &Report, style: TextStyle) -> String {
+    let mut page = Page { out: String::new(), style };
+    for (number, result) in report.results.iter().enumerate() {
+        if number > 0 && !style.quiet {
+            page.out.push('\n');
+        }
+        page.result(result);
+    }
+    if report.results.len() > 1 {
+        page.summary(report);
+    }
+    page.out
+}
+
+struct Page {
+    out: String,
+    style: TextStyle,
+}
+
+impl Page {
+    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = self.out.write_fmt(text);
+        self.out.push('\n');
+    }
+
+    fn result(&mut self, result: &ImageResult) {
+        let (mark, color) = match result.verdict {
+            Verdict::Compatible => ("✓", GREEN),
+            Verdict::Incompatible => ("✗", RED),
+            Verdict::Undetermined => ("?", YELLOW),
+            Verdict::Failed => ("✗", RED),
+        };
+        let word = match result.verdict {
+            Verdict::Compatible => "compatible",
+            Verdict::Incompatible => "incompatible",
+            Verdict::Undetermined => "undetermined",
+            Verdict::Failed => "could not be checked",
+        };
+        let name = printable(&result.image.reference);
+        let about = about(&result.image, &result.profile);
+        self.line(format_args!("{color}{mark} {word}{color:#}  {BOLD}{name}{BOLD:#}  {DIM}{about}{DIM:#}"));
+        if let Some(error) = &result.error {
+            self.wrapped("  ", error);
+            return;
+        }
+        if self.style.quiet {
+            return;
+        }
+        if self.style.verbose {
+            self.details(&result.image);
+        }
+        for finding in &result.findings {
+            self.out.push('\n');
+            self.finding(finding);
+        }
+        if !result.findings.is_empty() {
+            self.out.push('\n');
+        }
+        self.ids("passed", &result.passed);
+        self.ids("not applicable", &result.not_applicable);
+    }
+
+    fn details(&mut self, image: &ImageReport) {
+        if let Some(digest) = &image.digest {
+            self.line(format_args!("  {DIM}manifest {digest}{DIM:#}"));
+        }
+        let fetched = image.fetched_bytes.map(|bytes| format!(", {} fetched", size(bytes))).unwrap_or_default();
+        let (stored, unpacked) = (image.compressed_bytes.unwrap_or_default(), image.uncompressed_bytes);
+        let unpacked = unpacked.map_or("layers not read".to_owned(), |bytes| format!("{} unpacked", size(bytes)));
+        self.line(format_args!("  {DIM}{} layers, {} stored, {unpacked}{fetched}{DIM:#}", image.layers.len(), size(stored)));
+        for layer in &image.layers {
+            let by = layer.created_by.as_deref().map(|text| excerpt(&instruction(text), LONGEST_INSTRUCTION)).unwrap_or_default();
+            self.line(format_args!("  {DIM}layer {}: {}  {by}{DIM:#}", layer.index, size(layer.bytes)));
+        }
+    }
+
+    fn finding(&mut self, reported: &ReportedFinding) {
+        let finding = &reported.finding;
+        let (word, color) = match finding.severity {
+            Severity::Error => ("error", RED),
+            Severity::Warning => ("warning", YELLOW),
+            Severity::Info => ("info", BLUE),
+        };
+        let open = if finding.outcome == Outcome::Unknown { " (could not be decided)" } else { "" };
+        let (rule, title) = (printable(&finding.rule), printable(&finding.title));
+        self.line(format_args!("  {color}{word:<7}{color:#}  {BOLD}{title}{BOLD:#}{open}  {DIM}[{rule}]{DIM:#}"));
+        for evidence in &finding.evidence {
+            self.evidence(evidence);
+        }
+        if finding.outcome == Outcome::Fail {
+            self.fix(&finding.fix);
+        }
+        self.line(format_args!("{INDENT}{DIM}see {}{DIM:#}", printable(&finding.docs)));
+        if let Some(ignored) = &reported.ignored {
+            self.wrapped(INDENT, &format!("ignored: {}", ignored.reason));
+        }
+    }
+
+    fn evidence(&mut self, evidence: &Evidence) {
+        self.wrapped(INDENT, &evidence.statement);
+        let place = &evidence.place;
+        let mut parts: Vec<String> = Vec::new();
+        parts.extend(place.field.clone());
+        parts.extend(place.path.as_ref().filter(|path| !evidence.statement.contains(path.as_str())).cloned());
+        parts.extend(place.layer.map(|layer| format!("layer {layer}")));
+        parts.extend(place.instruction.as_ref().map(|text| excerpt(text, LONGEST_INSTRUCTION)));
+        if !parts.is_empty() {
+            let parts: Vec<_> = parts.iter().map(|part| printable(part).into_owned()).collect();
+            self.line(format_args!("{INDENT}{DIM}at {}{DIM:#}", parts.join(", ")));
+        }
+    }
+
+    /// The fix may hold lines to be copied, which are not wrapped.
+    fn fix(&mut self, fix: &str) {
+        let mut label = "fix: ";
+        for line in fix.lines() {
+            let is_code = line.starts_with("  ") || line.starts_with("RUN ") || line.starts_with("FROM ") || line.starts_with("ENV ");
+            if is_code {
+                self.line(format_args!("{INDENT}     {}", printable(line)));
+            } else if !line.trim().is_empty() {
+                self.wrapped_with(&format!("{INDENT}{label}"), &format!("{INDENT}     "), line);
+            }
+            label = "     ";
+        }
+    }
+
+    fn ids(&mut self, what: &str, ids: &[String]) {
+        if !ids.is_empty() {
+            self.wrapped_with(&format!("  {} {what}: ", ids.len()), "    ", &ids.join(", "));
+        }
+    }
+
+    fn summary(&mut self, report: &Report) {
+        let summary = report.summary;
+        let counts = [
+            (summary.compatible, "compatible"),
+            (summary.incompatible, "incompatible"),
+            (summary.undetermined, "undetermined"),
+            (summary.failed, "could not be checked"),
+        ];
+        let counts: Vec<String> =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        self.line(format_args!("\n{BOLD}{} checked{BOLD:#}: {}", summary.checked, counts.join(", ")));
+    }
+
+    fn wrapped(&mut self, indent: &str, text: &str) {
+        self.wrapped_with(indent, indent, text);
+    }
+
+    fn wrapped_with(&mut self, first: &str, rest: &str, text: &str) {
+        let options = textwrap::Options::new(self.style.width.max(40))
+            .initial_indent(first)
+            .subsequent_indent(rest)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        for line in textwrap::wrap(&printable(text), options) {
+            self.line(format_args!("{line}"));
+        }
+    }
+}
+
+/// Source, platform and profile in a few words.
+fn about(image: &ImageReport, profile: &str) -> String {
+    let source = image.source.map(|source| match source {
+        crate::image::SourceKind::Registry => "from the registry",
+        crate::image::SourceKind::DockerDaemon => "from the local engine",
+        crate::image::SourceKind::Oci => "from an OCI layout",
+        crate::image::SourceKind::OciArchive => "from an OCI archive",
+        crate::image::SourceKind::DockerArchive => "from a docker archive",
+        crate::image::SourceKind::Rootfs => "from a folder",
+    });
+    let platform = image.platform.as_ref().map(|platform| printable(&platform.to_string()).into_owned());
+    let parts: Vec<String> = source.map(str::to_owned).into_iter().chain(platform).chain([format!("profile {profile}")]).collect();
+    parts.join(", ")
+}
+
+/// A size as people read it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
