@@ -144,6 +144,7 @@ impl Blob {
 
     fn step(&mut self, buffer: &mut [u8]) -> Result<usize> {
         loop {
+            self.session.transport.deadline.left()?;
             let mut source = match self.source.take() {
                 Some(source) => source,
                 None => match self.connect() {

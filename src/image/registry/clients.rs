@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::blocking::Client;
 use reqwest::redirect::Policy;
@@ -63,6 +64,11 @@ impl Clients {
         hosts::is_insecure(url, &self.options.insecure)
     }
 
+    /// How long a connection may be silent.
+    pub(super) fn stall(&self) -> Duration {
+        self.options.stall
+    }
+
     /// The client for a URL. The client certificate is shown only where `identity` says so: not to hosts that the
     /// registry redirects to.
     pub(super) fn client(&self, url: &Url, identity: bool) -> Result<Client> {
@@ -83,13 +89,14 @@ impl Clients {
 
     fn make(&self, kind: Kind) -> Result<Client> {
         // Only HTTP/1.1: in one HTTP/2 connection a layer that is read slowly would hold up the others.
-        let mut builder = reqwest::Client::builder()
+        let mut builder = Client::builder()
             .user_agent(concat!("imglint/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .referer(false)
             .retry(reqwest::retry::never())
             .connect_timeout(self.options.connect)
-            .read_timeout(self.options.stall);
+            // For the head of an answer, and for each read of its body.
+            .timeout(self.options.stall);
         if kind.verify {
             builder = builder.tls_certs_merge(self.authorities.iter().cloned());
         } else {
@@ -101,7 +108,7 @@ impl Clients {
         if !kind.proxy {
             builder = builder.no_proxy();
         }
-        reqwest::blocking::ClientBuilder::from(builder).timeout(None).build().map_err(|error| {
+        builder.build().map_err(|error| {
             let why = super::trouble::innermost(&error);
             Error::new(
                 ErrorKind::Unreachable,

@@ -157,11 +157,8 @@ fn base(transport: &Transport, image: &str, host: &str) -> Result<Url> {
     }
     let probe = |url: &Url| {
         let client = transport.clients.client(url, true).map_err(|error| (Trouble::Connect, Failure::Final(error)))?;
-        let left = transport.deadline.left().map_err(|error| (Trouble::Time, Failure::Final(error)))?;
-        let mut request = client.get(url.clone());
-        if let Some(left) = left {
-            request = request.timeout(left);
-        }
+        let request = transport.in_time(client.get(url.clone()));
+        let request = request.map_err(|error| (Trouble::Time, Failure::Final(error)))?;
         let host = hosts::shown(url);
         request.send().map_err(|error| (Trouble::of(&error), trouble::connection(image, &host, &error)))
     };

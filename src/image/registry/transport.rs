@@ -108,14 +108,19 @@ impl Transport {
 
     fn send(&self, what: &str, request: RequestBuilder, url: &Url, strayed: bool) -> Result<Answer, Failure> {
         let host = hosts::shown(url);
-        let request = match self.deadline.left()? {
-            Some(left) => request.timeout(left),
-            None => request,
-        };
-        match request.send() {
+        match self.in_time(request)?.send() {
             Ok(response) => Ok(Answer { response, host, strayed }),
             Err(error) => Err(self.failed(what, &host, &error)),
         }
+    }
+
+    /// The request, to be ended by the time limit. Such a limit replaces that on silence, so it is set only where it
+    /// comes first or soon after; readers of longer bodies look at the clock themselves.
+    pub(super) fn in_time(&self, request: RequestBuilder) -> Result<RequestBuilder, Error> {
+        Ok(match self.deadline.left()? {
+            Some(left) if left < self.clients.stall().saturating_mul(2) => request.timeout(left),
+            _ => request,
+        })
     }
 
     /// Where a redirect leads, if it may lead there. Its URL can carry a signature, so only its host is ever shown.
@@ -150,10 +155,8 @@ impl Transport {
     pub(super) fn read(&self, what: &str, answer: Answer, limit: u64) -> Result<Vec<u8>, Failure> {
         let Answer { response, host, .. } = answer;
         let mut bytes = Vec::new();
-        let outcome = response.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-        self.fetched.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        match outcome {
-            Ok(_) => Ok(bytes),
+        match self.read_in_time(response.take(limit.saturating_add(1)), &mut bytes) {
+            Ok(()) => Ok(bytes),
             Err(error) => Err(self.failed(what, &host, &error)),
         }
     }
@@ -179,9 +182,22 @@ impl Transport {
     pub(super) fn said(&self, answer: &mut Answer) -> String {
         let mut bytes = Vec::new();
         // A body that breaks off says what it says.
-        let _ = (&mut answer.response).take(WORTH_DRAINING).read_to_end(&mut bytes);
-        self.fetched.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let _ = self.read_in_time((&mut answer.response).take(WORTH_DRAINING), &mut bytes);
         trouble::said(&bytes)
+    }
+
+    /// Reads to the end, or until the time limit is over.
+    fn read_in_time(&self, mut reader: impl Read, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+        let mut buffer = vec![0; WORTH_DRAINING as usize];
+        loop {
+            self.deadline.left()?;
+            let count = reader.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.fetched.fetch_add(count as u64, Ordering::Relaxed);
+            bytes.extend_from_slice(&buffer[..count]);
+        }
     }
 }
 
