@@ -1,24 +1,194 @@
-//! stub
-use super::*;
-/// stub
-#[derive(Clone, Debug, Default)]
-pub struct RegistryOptions;
-/// stub
-pub struct Registry;
+//! Reads images from a registry over HTTP: OCI distribution and Docker Registry v2, without an engine.
+
+mod auth;
+mod blob;
+mod challenge;
+mod clients;
+mod credentials;
+mod hosts;
+mod options;
+mod retry;
+mod session;
+mod transport;
+mod trouble;
+
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde::Deserialize;
+
+use super::documents::{Documents, Fetched};
+use super::manifest::{ACCEPTED, Descriptor, LARGEST_DOCUMENT};
+use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind, documents};
+use crate::digest::{Digest, Hasher};
+use crate::platform::PlatformChoice;
+use crate::reference::Name;
+pub use options::{Places, RegistryOptions, Retries};
+use session::Session;
+use transport::Get;
+
+/// One image's repository in a registry. Layers may be read by several threads at once.
+///
+/// It blocks, and must not be used from within an asynchronous runtime.
+pub struct Registry {
+    session: Arc<Session>,
+}
+
+/// A document as it came.
+struct Received {
+    bytes: Vec<u8>,
+    media_type: String,
+    /// `Docker-Content-Digest`.
+    announced: String,
+}
+
 impl Registry {
-    /// stub
-    pub fn open(_: &crate::reference::Name, _: &RegistryOptions) -> Result<Self> {
-        Ok(Self)
+    /// Gets ready to read the image `name`: reads credential files and certificates; only registries that may speak
+    /// plain HTTP (of this machine, or insecure ones) are asked whether they do.
+    ///
+    /// # Errors
+    /// A file that is named but missing or broken, or an insecure registry that does not answer.
+    pub fn open(name: &Name, options: &RegistryOptions) -> Result<Self> {
+        Ok(Self { session: Arc::new(Session::open(name, options)?) })
+    }
+
+    /// The bytes of a layer as stored: exactly as many as its manifest says, or an error in their place. A cut
+    /// connection is taken up again. Whoever reads them verifies the digest (distribution-spec, "Pulling blobs").
+    ///
+    /// # Errors
+    /// It is not there, there is no access, or it is known at once that it has another size.
+    pub fn open_blob(&self, layer: &Layer) -> Result<Box<dyn Read + Send>> {
+        let image = &self.session.image;
+        let Some(digest) = &layer.digest else {
+            return Err(Error::broken(format!("{image}: layer {} has no digest", layer.index)));
+        };
+        let what = format!("{image}: layer {} ({digest})", layer.index);
+        self.open_digest(what, digest, layer.bytes)
+    }
+
+    /// As [`open_blob`](Self::open_blob), for any blob of the repository; `what` names it in errors.
+    ///
+    /// # Errors
+    /// As [`open_blob`](Self::open_blob).
+    pub fn open_digest(&self, what: String, digest: &Digest, bytes: u64) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(blob::Blob::open(Arc::clone(&self.session), what, &digest.to_string(), bytes)?))
+    }
+
+    /// Fetches a document of at most [`LARGEST_DOCUMENT`], whatever its length is said to be.
+    fn receive(&self, what: &str, kind: &str, identifier: &str) -> Result<Received> {
+        let accept = if kind == "manifests" { ACCEPTED.join(", ") } else { String::new() };
+        let url = self.session.url(kind, identifier);
+        let received = self.session.retrying(|| {
+            let answer = self.session.get(&Get { what, url: url.clone(), accept: &accept, from: 0 })?;
+            let media_type = answer.media_type();
+            if media_type == "text/html" {
+                let host = &answer.host;
+                return Err(Error::broken(format!("{what}: {host} sends a web page: is it a registry?")).into());
+            }
+            let announced = answer.header("docker-content-digest").trim().to_owned();
+            let bytes = self.session.transport.read(what, answer, LARGEST_DOCUMENT)?;
+            Ok(Received { bytes, media_type, announced })
+        })?;
+        match received.bytes.len() as u64 > LARGEST_DOCUMENT {
+            true => Err(Error::broken(format!("{what}: it is larger than {LARGEST_DOCUMENT} bytes"))),
+            false => Ok(received),
+        }
+    }
+
+    /// Fetches what a descriptor points to and holds it against the descriptor (image-spec, descriptor.md,
+    /// "Verification").
+    fn described(&self, noun: &str, kind: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let (digest, size) = (&descriptor.digest, descriptor.size);
+        let what = format!("{}: {noun} {digest}", self.session.image);
+        if size > LARGEST_DOCUMENT {
+            return Err(Error::broken(format!("{what}: {size} bytes are more than the {LARGEST_DOCUMENT} allowed")));
+        }
+        let Received { bytes, media_type, .. } = self.receive(&what, kind, &digest.to_string())?;
+        let length = bytes.len() as u64;
+        if length < size {
+            return Err(Error::broken(format!("{what}: ended after {length} of {size} bytes")));
+        }
+        if length > size {
+            return Err(Error::broken(format!("{what}: has {length} bytes where its descriptor says {size}")));
+        }
+        verify(&what, digest, &media_type, &bytes)?;
+        Ok(bytes)
     }
 }
+
+impl Documents for Registry {
+    /// The manifest or index of the name (distribution-spec, "Pulling manifests"). By digest it must have that digest;
+    /// by tag it must have the one that the registry announces, if it announces one.
+    fn root(&self) -> Result<Fetched> {
+        let session = &self.session;
+        let Received { bytes, media_type, announced } =
+            self.receive(&session.image, "manifests", &session.name.identifier())?;
+        let expected = session.name.digest.clone().or_else(|| announced.parse().ok());
+        if let Some(expected) = &expected {
+            verify(&session.image, expected, &media_type, &bytes)?;
+        }
+        let digest = session.name.digest.clone().unwrap_or_else(|| Digest::of(&bytes));
+        Ok(Fetched { what: session.image.clone(), media_type, digest, bytes })
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.described("manifest", "manifests", descriptor)
+    }
+
+    fn configuration(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.described("configuration", "blobs", descriptor)
+    }
+}
+
 impl Source for Registry {
     fn kind(&self) -> SourceKind {
         SourceKind::Registry
     }
-    fn images(&self, _: &PlatformChoice) -> Result<Vec<Image>> {
-        Err(Error::not_found("stub"))
+
+    fn images(&self, choice: &PlatformChoice) -> Result<Vec<Image>> {
+        documents::images(self, Some(&self.session.name.to_string()), choice)
     }
-    fn open_layer(&self, _: &Layer) -> Result<LayerBytes> {
-        Err(Error::not_found("stub"))
+
+    fn open_layer(&self, layer: &Layer) -> Result<LayerBytes> {
+        self.open_blob(layer).map(LayerBytes::Stream)
     }
+
+    fn bytes_fetched(&self) -> Option<u64> {
+        Some(self.session.transport.fetched.load(Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Registry {
+    /// Without credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("image", &self.session.image)
+            .field("host", &self.session.host())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Holds a document against the digest it should have.
+fn verify(what: &str, expected: &Digest, media_type: &str, bytes: &[u8]) -> Result<()> {
+    let mut hasher = Hasher::new(expected.algorithm());
+    hasher.update(bytes);
+    let actual = hasher.finish();
+    if actual == *expected || is_signed_schema1(media_type, bytes) {
+        return Ok(());
+    }
+    Err(Error::broken(format!("{what}: the registry sent something else: {actual} instead of {expected}")))
+}
+
+/// The digest of a signed schema 1 manifest is that of the part that is signed (distribution, manifest-v2-1.md). Such a
+/// manifest is not read further than to say so, which is why that part is not worked out here.
+fn is_signed_schema1(media_type: &str, bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        schema_version: u64,
+    }
+    media_type == "application/vnd.docker.distribution.manifest.v1+prettyjws"
+        && serde_json::from_slice::<Version>(bytes).is_ok_and(|version| version.schema_version == 1)
 }

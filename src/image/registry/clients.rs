@@ -1,0 +1,166 @@
+//! The HTTP clients: which certificates are trusted and shown, and which way requests go.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::blocking::Client;
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Identity, Url};
+
+use super::hosts;
+use super::options::RegistryOptions;
+use crate::image::{Error, ErrorKind, Result};
+
+/// Clients for the hosts that one image's registry leads to, made when they are first needed.
+pub(super) struct Clients {
+    options: RegistryOptions,
+    authorities: Vec<Certificate>,
+    identity: Option<Identity>,
+    made: Mutex<HashMap<Kind, Client>>,
+}
+
+/// What makes one client differ from another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Kind {
+    verify: bool,
+    identity: bool,
+    proxy: bool,
+}
+
+impl Clients {
+    /// Reads the certificates for `registry`.
+    ///
+    /// # Errors
+    /// A certificate file that is missing or holds none.
+    pub(super) fn new(registry: &str, options: &RegistryOptions) -> Result<Self> {
+        let mut authorities = Vec::new();
+        for path in &options.ca {
+            authorities.extend(certificates_at(path)?);
+        }
+        let mut pair = options.client_cert.clone().zip(options.client_key.clone());
+        if pair.is_none() && (options.client_cert.is_some() || options.client_key.is_some()) {
+            let what = "a client certificate needs its key and a key its certificate (--tls-cert and --tls-key)";
+            return Err(Error::new(ErrorKind::Unsupported, what));
+        }
+        if let Some(folder) = &options.places.certificates {
+            for path in files_in(&folder.join(registry)) {
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("crt") => authorities.extend(certificates(&path)?),
+                    Some("cert") if pair.is_none() => pair = Some((path.clone(), path.with_extension("key"))),
+                    _ => {}
+                }
+            }
+        }
+        let identity = pair.map(|(certificate, key)| identity(&certificate, &key)).transpose()?;
+        Ok(Self { options: options.clone(), authorities, identity, made: Mutex::default() })
+    }
+
+    /// Whether a URL's host need not prove who it is.
+    pub(super) fn is_insecure(&self, url: &Url) -> bool {
+        hosts::is_insecure(url, &self.options.insecure)
+    }
+
+    /// How long a connection may be silent.
+    pub(super) fn stall(&self) -> Duration {
+        self.options.stall
+    }
+
+    /// The client for a URL. The client certificate is shown only where `identity` says so: not to hosts that the
+    /// registry redirects to.
+    pub(super) fn client(&self, url: &Url, identity: bool) -> Result<Client> {
+        let kind = Kind {
+            // Plain HTTP has nothing to verify, and must work on machines without any trusted certificate.
+            verify: url.scheme() == "https" && !self.is_insecure(url),
+            identity: identity && self.identity.is_some() && url.scheme() == "https",
+            proxy: !hosts::is_loopback(url),
+        };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = made.get(&kind) {
+            return Ok(client.clone());
+        }
+        let client = self.make(kind)?;
+        made.insert(kind, client.clone());
+        Ok(client)
+    }
+
+    fn make(&self, kind: Kind) -> Result<Client> {
+        // Only HTTP/1.1: in one HTTP/2 connection a layer that is read slowly would hold up the others.
+        let mut builder = Client::builder()
+            .user_agent(concat!("imglint/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .connect_timeout(self.options.connect)
+            // For the head of an answer, and for each read of its body.
+            .timeout(self.options.stall);
+        if kind.verify {
+            builder = builder.tls_certs_merge(self.authorities.iter().cloned());
+        } else {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        }
+        if let (true, Some(identity)) = (kind.identity, &self.identity) {
+            builder = builder.identity(identity.clone());
+        }
+        if !kind.proxy {
+            builder = builder.no_proxy();
+        }
+        builder.build().map_err(|error| {
+            let why = super::trouble::innermost(&error);
+            Error::new(
+                ErrorKind::Unreachable,
+                format!("TLS cannot be set up: {why} (--tls-ca names a file with certificates to trust)"),
+            )
+        })
+    }
+}
+
+/// The certificates of a PEM file, or of all PEM files of a folder.
+fn certificates_at(path: &Path) -> Result<Vec<Certificate>> {
+    if !path.is_dir() {
+        return certificates(path);
+    }
+    let mut all = Vec::new();
+    for file in files_in(path) {
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        if matches!(extension, Some("pem" | "crt" | "cer")) {
+            all.extend(certificates(&file)?);
+        }
+    }
+    match all.is_empty() {
+        true => Err(Error::broken(format!("{} holds no .pem, .crt or .cer file", path.display()))),
+        false => Ok(all),
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate>> {
+    let pem = read(path)?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(Error::broken(format!("{} holds no certificate in PEM form", path.display()))),
+    }
+}
+
+fn identity(certificate: &Path, key: &Path) -> Result<Identity> {
+    let mut pem = read(certificate)?;
+    pem.push(b'\n');
+    pem.extend(read(key)?);
+    Identity::from_pem(&pem).map_err(|_| {
+        let (certificate, key) = (certificate.display(), key.display());
+        Error::broken(format!("{certificate} and {key} are no client certificate with its key in PEM form"))
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error: io::Error| Error::from_io(&path.display().to_string(), error))
+}
+
+/// The files of a folder in the order of their names; none if it cannot be listed, which is usual for Docker's folder.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
