@@ -36,7 +36,12 @@ pub fn rules(arguments: &RulesArguments) -> Result<ExitCode, Failure> {
         let level = level(&profile, rule);
         let _ = writeln!(out, "{:<width$}  {level:<7}  {}", rule.id, rule.title);
     }
-    let _ = writeln!(out, "\n{} rules of the profile {}; `imglint explain RULE` tells more", profile.rules.len(), profile.id);
+    let _ = writeln!(
+        out,
+        "\n{} rules of the profile {}; `imglint explain RULE` tells more",
+        profile.rules.len(),
+        profile.id
+    );
     print(&out)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -62,14 +67,12 @@ pub fn explain(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
 }
 
 fn level(profile: &Profile, rule: &Rule) -> String {
-    match profile.levels.get(&rule.id) {
-        Some(level) => level.to_string(),
-        None => format!("{:?}", rule.severity).to_lowercase(),
-    }
+    let level = profile.levels.get(&rule.id).map_or(Some(rule.severity), |level| level.severity());
+    level.map_or_else(|| "off".to_owned(), |severity| severity.to_string())
 }
 
 fn explanation(rule: &Rule) -> String {
-    let mut out = format!("{} ({:?})\n{}\n", rule.id, rule.severity, rule.title).replace("(Error)", "(error)").replace("(Warning)", "(warning)").replace("(Info)", "(info)");
+    let mut out = format!("{} ({})\n{}\n", rule.id, rule.severity, rule.title);
     let mut section = |heading: &str, body: &str| {
         let _ = writeln!(out, "\n{heading}\n{}", wrapped(body));
     };
@@ -79,14 +82,14 @@ fn explanation(rule: &Rule) -> String {
         section(&format!("Fix on {}", fix.distributions.join(", ")), &fix.fix);
     }
     for when in &rule.when {
-        let severity = when.severity.map(|severity| format!(" ({severity:?})").to_lowercase()).unwrap_or_default();
+        let severity = when.severity.map(|severity| format!(" ({severity})")).unwrap_or_default();
         let text: Vec<&str> = [&when.title, &when.why, &when.fix].into_iter().flatten().map(String::as_str).collect();
         section(&format!("With {} {} or later{severity}", when.parameter, when.at_least), &text.join("\n\n"));
     }
     let examples: Vec<String> =
         rule.examples.iter().map(|example| format!("  {:<14} {}", outcome(example.outcome), example.name)).collect();
     section("Examples", &examples.join("\n"));
-    let sources: Vec<String> = rule.sources.iter().map(|source| format!("  {source}")).collect();
+    let sources: Vec<String> = rule.sources.iter().map(|source| format!("  {}: {}", source.url, source.says)).collect();
     section("Sources", &sources.join("\n"));
     section("Documentation", &format!("  {}", rule.docs));
     out
@@ -103,11 +106,19 @@ fn outcome(outcome: Outcome) -> &'static str {
 
 /// Paragraphs wrapped to a line's width; lines that are indented or are Dockerfile lines stay as they are.
 fn wrapped(text: &str) -> String {
-    let is_code = |line: &str| line.starts_with("  ") || ["RUN ", "FROM ", "ENV ", "USER "].iter().any(|word| line.starts_with(word));
+    let is_code = |line: &str| {
+        line.starts_with("  ") || ["RUN ", "FROM ", "ENV ", "USER "].iter().any(|word| line.starts_with(word))
+    };
     let mut out = Vec::new();
     for paragraph in text.trim().split("\n\n") {
         if paragraph.lines().any(is_code) {
-            out.push(paragraph.lines().map(|line| if line.starts_with("  ") { line.to_owned() } else { format!("  {line}") }).collect::<Vec<_>>().join("\n"));
+            out.push(
+                paragraph
+                    .lines()
+                    .map(|line| if line.starts_with("  ") { line.to_owned() } else { format!("  {line}") })
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            );
         } else {
             let options = textwrap::Options::new(96).initial_indent("  ").subsequent_indent("  ").break_words(false);
             let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
