@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::image::ManifestKind;
 use crate::platform::Platform;
@@ -14,7 +16,7 @@ use crate::verdict::Place;
 /// Something that was looked for: known, or why not.
 ///
 /// Serialised as the value itself, `{"unknown": "why"}` or `{"not_applicable": "why"}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Fact<T> {
     /// It could not be looked at.
@@ -23,6 +25,21 @@ pub enum Fact<T> {
     NotApplicable(NotApplicable),
     /// It is known.
     Known(T),
+}
+
+/// By hand, because the derived one has only one error for all that can be wrong: this one names the wrong key.
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Fact<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let read = if value.get("unknown").is_some() {
+            Unknown::deserialize(value).map(Self::Unknown)
+        } else if value.get("not_applicable").is_some() {
+            NotApplicable::deserialize(value).map(Self::NotApplicable)
+        } else {
+            T::deserialize(value).map(Self::Known)
+        };
+        read.map_err(D::Error::custom)
+    }
 }
 
 /// Why something could not be looked at.
