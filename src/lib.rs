@@ -3,15 +3,19 @@
 //! Data flows one way through the modules, in the order in which they are declared here; a module names only what
 //! stands above it (`tests/architecture.rs` holds that).
 //!
-//! Words: [`digest`], [`platform`], [`reference`], [`printable`], [`verdict`]. Bytes: [`layer`] (one layer's bytes
-//! become its index), [`image`] (where the bytes come from). Knowledge: [`rootfs`], [`facts`]. Judgement: [`tables`],
-//! [`catalog`], [`checks`], [`lint`]. What a person or a program sees: [`report`], [`cli`].
+//! Words: [`digest`], [`platform`], [`reference`], [`printable`], [`spelling`], [`toml_file`], [`verdict`]. Bytes:
+//! [`layer`] (one layer's bytes become its index), [`image`] (where the bytes come from). Knowledge: [`rootfs`],
+//! [`facts`]. Judgement: [`parameters`], [`tables`], [`checks`], [`catalog`], [`lint`]. What a person or a program
+//! sees: [`report`], [`cli`].
 
 pub mod digest;
 pub mod platform;
 pub mod printable;
 pub mod reference;
+pub mod spelling;
 pub mod verdict;
+
+pub mod toml_file;
 
 pub mod layer;
 
@@ -21,11 +25,13 @@ pub mod rootfs;
 
 pub mod facts;
 
+pub mod parameters;
+
 pub mod tables;
 
-pub mod catalog;
-
 pub mod checks;
+
+pub mod catalog;
 
 pub mod lint;
 

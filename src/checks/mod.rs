@@ -1,1 +1,169 @@
-//! (to be written)
+//! The ways in which rules are decided: each a pure function from facts and parameters to an answer.
+//!
+//! A rule file picks one by `check = { kind = "…" }` and gives it its parameters. A check never knows how much its
+//! rule matters, reads no files, and cannot fail: what it cannot tell is [unknown](crate::verdict::Outcome::Unknown).
+
+mod command_usable;
+mod distribution_supported;
+mod image_size;
+mod libc;
+mod manifest_kind;
+mod media_types;
+mod os_release_present;
+mod platform;
+mod start_command;
+mod tag;
+mod user;
+mod volumes;
+
+use serde::Deserialize;
+
+use crate::facts::{Fact, Facts};
+use crate::parameters::{ParameterKind, Parameters};
+use crate::verdict::{Answer, Place};
+
+/// One way of deciding a rule, with its parameters from the rule file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Check {
+    /// A command is on `PATH` and can be run.
+    CommandUsable(command_usable::CommandUsable),
+    /// The distribution is on .NET's list.
+    DistributionSupported(distribution_supported::DistributionSupported),
+    /// The image is no larger than a limit.
+    ImageSize(image_size::ImageSize),
+    /// The C library is of a certain family.
+    Libc(libc::LibcIs),
+    /// The manifest is of no refused kind.
+    ManifestKind(manifest_kind::ManifestKindIs),
+    /// All media types of the manifest are of one family.
+    MediaTypesAgree(media_types::MediaTypesAgree),
+    /// There is an os-release file.
+    OsReleasePresent(os_release_present::OsReleasePresent),
+    /// The image is for the platform it will run on.
+    Platform(platform::PlatformIs),
+    /// `Entrypoint` or `Cmd` is empty or only a shell.
+    StartCommand(start_command::StartCommand),
+    /// The tag names one version for good.
+    TagFixed(tag::TagFixed),
+    /// Containers run as a certain user.
+    User(user::UserIs),
+    /// No volume meets certain folders.
+    Volumes(volumes::VolumesClear),
+}
+
+impl Check {
+    /// What the facts say.
+    #[must_use]
+    pub fn judge(&self, facts: &Facts, parameters: &Parameters) -> Answer {
+        match self {
+            Self::CommandUsable(check) => check.judge(facts),
+            Self::DistributionSupported(check) => check.judge(facts, parameters),
+            Self::ImageSize(check) => check.judge(facts, parameters),
+            Self::Libc(check) => check.judge(facts),
+            Self::ManifestKind(check) => check.judge(facts),
+            Self::MediaTypesAgree(check) => check.judge(facts),
+            Self::OsReleasePresent(check) => check.judge(facts),
+            Self::Platform(check) => check.judge(facts, parameters),
+            Self::StartCommand(check) => check.judge(facts),
+            Self::TagFixed(check) => check.judge(facts),
+            Self::User(check) => check.judge(facts),
+            Self::Volumes(check) => check.judge(facts),
+        }
+    }
+
+    /// The profile's parameter that this check reads, and the kind it has to be of.
+    #[must_use]
+    pub fn parameter(&self) -> Option<(&str, ParameterKind)> {
+        match self {
+            Self::DistributionSupported(check) => Some((&check.parameter, ParameterKind::Version)),
+            Self::ImageSize(check) => Some((&check.parameter, ParameterKind::Size)),
+            Self::Platform(check) => Some((&check.parameter, ParameterKind::Platform)),
+            _ => None,
+        }
+    }
+}
+
+/// Judges what is known; what is not known, or does not exist, is the answer already.
+fn when_known<T>(fact: &Fact<T>, place: &Place, judge: impl FnOnce(&T) -> Answer) -> Answer {
+    match fact {
+        Fact::Known(value) => judge(value),
+        Fact::Unknown(unknown) => Answer::unknown(place, &unknown.unknown),
+        Fact::NotApplicable(reason) => Answer::not_applicable(&reason.not_applicable),
+    }
+}
+
+/// The answer of a check whose parameter has no value in this profile.
+fn without_parameter(name: &str) -> Answer {
+    Answer::unknown(
+        &Place::default(),
+        format!("the parameter `{name}` has no value, so there is nothing to hold the image against"),
+    )
+}
+
+/// Words as an exec-form instruction writes them: `["npm", "start"]`, the long shortened.
+fn display_words(words: &[String]) -> String {
+    const MOST: usize = 8;
+    let mut shown: Vec<String> = words.iter().take(MOST).map(|word| display_word(word)).collect();
+    if words.len() > MOST {
+        shown.push("…".to_owned());
+    }
+    format!("[{}]", shown.join(", "))
+}
+
+fn display_word(word: &str) -> String {
+    const LONGEST: usize = 120;
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    match word.char_indices().nth(LONGEST) {
+        Some((end, _)) => quoted(&format!("{}…", word.get(..end).unwrap_or_default())),
+        None => quoted(word),
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn list<T: ToString>(items: &[T]) -> String {
+    let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
+    match texts.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Outcome;
+
+    #[test]
+    fn nothing_known_is_never_a_pass() {
+        let texts = [
+            r#"kind = "libc"
+               families = ["glibc"]"#,
+            r#"kind = "os-release-present""#,
+            r#"kind = "start-command"
+               setting = "cmd""#,
+            r#"kind = "command-usable"
+               command = "bash""#,
+            r#"kind = "media-types-agree""#,
+            r#"kind = "user"
+               uid = 0"#,
+            r#"kind = "volumes"
+               folders = ["/octopus"]"#,
+        ];
+        for text in texts {
+            let check: Check = toml::from_str(text).unwrap();
+            let answer = check.judge(&Facts::default(), &Parameters::default());
+            assert_eq!(answer.outcome, Outcome::Unknown, "{text}");
+            assert!(!answer.evidence.is_empty());
+        }
+    }
+
+    #[test]
+    fn words_are_written_as_in_a_dockerfile() {
+        let words: Vec<String> = ["npm", r#"a"b\"#].map(str::to_owned).into();
+        assert_eq!(display_words(&words), r#"["npm", "a\"b\\"]"#);
+        assert_eq!(list(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(list::<&str>(&[]), "");
+    }
+}

@@ -12,7 +12,9 @@ mod user;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::image::ManifestKind;
 use crate::platform::Platform;
@@ -23,7 +25,7 @@ pub use gather::{gather, needs_layers};
 /// Something that was looked for: known, or why not.
 ///
 /// Serialised as the value itself, `{"unknown": "why"}` or `{"not_applicable": "why"}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Fact<T> {
     /// It could not be looked at.
@@ -32,6 +34,21 @@ pub enum Fact<T> {
     NotApplicable(NotApplicable),
     /// It is known.
     Known(T),
+}
+
+/// By hand, because the derived one has only one error for all that can be wrong: this one names the wrong key.
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Fact<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let read = if value.get("unknown").is_some() {
+            Unknown::deserialize(value).map(Self::Unknown)
+        } else if value.get("not_applicable").is_some() {
+            NotApplicable::deserialize(value).map(Self::NotApplicable)
+        } else {
+            T::deserialize(value).map(Self::Known)
+        };
+        read.map_err(D::Error::custom)
+    }
 }
 
 /// Why something could not be looked at.

@@ -1,0 +1,166 @@
+//! A rule: what a target needs, why, what to do about it, and examples that prove it. One TOML file each.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::checks::Check;
+use crate::facts::{Facts, OsRelease};
+use crate::parameters::{Parameters, Version};
+use crate::tables::Source;
+use crate::toml_file;
+use crate::verdict::{Outcome, Severity};
+
+/// A rule as its file has it (`rules/README.md`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rule {
+    /// Its name, that of the file; it names the defect.
+    pub id: String,
+    /// Fixed words that say what is wrong when it fails.
+    pub title: String,
+    /// How much it matters, if nobody says otherwise.
+    pub severity: Severity,
+    /// How it is decided.
+    pub check: Check,
+    /// Why it is there.
+    pub why: String,
+    /// What to do about it.
+    pub fix: String,
+    /// What to do about it on certain distributions.
+    #[serde(default)]
+    pub fix_for: Vec<FixFor>,
+    /// Where the target's documentation speaks of it.
+    pub docs: String,
+    /// What it was learnt from.
+    pub sources: Vec<Source>,
+    /// What is different with certain parameters; the last that holds counts.
+    #[serde(default)]
+    pub when: Vec<When>,
+    /// Facts and what the rule says of them.
+    #[serde(default, rename = "example")]
+    pub examples: Vec<Example>,
+}
+
+/// A fix for certain distributions.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FixFor {
+    /// By os-release `ID`, then by `ID_LIKE`.
+    pub distributions: Vec<String>,
+    /// What to do there.
+    pub fix: String,
+}
+
+/// What is different when a parameter is a certain version or a later one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct When {
+    /// The profile's parameter, a version.
+    pub parameter: String,
+    /// The first version that this holds for.
+    pub at_least: String,
+    /// In place of the rule's own.
+    pub severity: Option<Severity>,
+    /// In place of the rule's own.
+    pub title: Option<String>,
+    /// In place of the rule's own.
+    pub why: Option<String>,
+    /// In place of the rule's own.
+    pub fix: Option<String>,
+}
+
+/// Facts and what the rule says of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Example {
+    /// What it shows, for people.
+    pub name: String,
+    /// What the rule says.
+    pub outcome: Outcome,
+    /// Parameters that are set.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+    /// The severity with these parameters, where that is the point.
+    pub severity: Option<Severity>,
+    /// Words that stand in the evidence.
+    pub says: Option<String>,
+    /// The facts; what is left out was not looked at.
+    pub facts: Facts,
+}
+
+/// A rule's words and severity with the parameters that images are judged with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wording<'a> {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What is wrong when it fails.
+    pub title: &'a str,
+    /// Why it is there.
+    pub why: &'a str,
+    fix: &'a str,
+    fix_for: &'a [FixFor],
+}
+
+impl Rule {
+    /// Reads a rule from the content of `<folder>/<id>.toml`.
+    ///
+    /// # Errors
+    /// It is no rule, or not the one that the file is named for.
+    pub(super) fn read(file: &str, id: &str, text: &str) -> Result<Self, toml_file::Error> {
+        let rule: Self = toml_file::parse(file, text)?;
+        let wrong = |field: &str, message: String| Err(toml_file::Error::about(file, text, field, message));
+        if rule.id != id {
+            return wrong("id", format!("{:?} is not the name of the file, which is {id:?}", rule.id));
+        }
+        if !rule.docs.starts_with("https://") {
+            return wrong("docs", format!("{:?} is not an https address", rule.docs));
+        }
+        for when in &rule.when {
+            if let Err(error) = when.at_least.parse::<Version>() {
+                return wrong("at-least", error.to_string());
+            }
+        }
+        Ok(rule)
+    }
+
+    /// The words and the severity with these parameters.
+    #[must_use]
+    pub fn wording(&self, parameters: &Parameters) -> Wording<'_> {
+        let own = Wording {
+            severity: self.severity,
+            title: &self.title,
+            why: &self.why,
+            fix: &self.fix,
+            fix_for: &self.fix_for,
+        };
+        self.when.iter().filter(|when| when.holds(parameters)).fold(own, Wording::changed_by)
+    }
+}
+
+impl When {
+    fn holds(&self, parameters: &Parameters) -> bool {
+        let at_least = self.at_least.parse::<Version>();
+        parameters.version(&self.parameter).is_some_and(|version| at_least.is_ok_and(|least| *version >= least))
+    }
+}
+
+impl<'a> Wording<'a> {
+    fn changed_by(self, when: &'a When) -> Self {
+        Self {
+            severity: when.severity.unwrap_or(self.severity),
+            title: when.title.as_deref().unwrap_or(self.title),
+            why: when.why.as_deref().unwrap_or(self.why),
+            fix: when.fix.as_deref().unwrap_or(self.fix),
+            fix_for: if when.fix.is_some() { &[] } else { self.fix_for },
+        }
+    }
+
+    /// What to do about it on this system.
+    #[must_use]
+    pub fn fix(&self, system: Option<&OsRelease>) -> &'a str {
+        let of = |id: &str| self.fix_for.iter().find(|fix| fix.distributions.iter().any(|known| known == id));
+        let fits = system.and_then(|system| of(&system.id).or_else(|| system.id_like.iter().find_map(|id| of(id))));
+        fits.map_or(self.fix, |fits| fits.fix.as_str())
+    }
+}

@@ -1,0 +1,51 @@
+//! Decides whether a command is on `PATH` and can be run.
+
+use serde::Deserialize;
+
+use super::when_known;
+use crate::facts::{Command, CommandState, Facts, SearchPath};
+use crate::verdict::{Answer, Place};
+
+/// `kind = "command-usable"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CommandUsable {
+    /// The name that is looked up.
+    pub command: String,
+}
+
+impl CommandUsable {
+    pub(super) fn judge(&self, facts: &Facts) -> Answer {
+        when_known(&facts.commands, &Place::field("config.Env"), |commands| match commands.get(&self.command) {
+            Some(command) => self.answer(command, facts.path.known()),
+            None => Answer::unknown(&Place::field("config.Env"), format!("`{}` was not looked for", self.command)),
+        })
+    }
+
+    fn answer(&self, command: &Command, path: Option<&SearchPath>) -> Answer {
+        let name = &self.command;
+        match command.state {
+            CommandState::Usable => Answer::pass(),
+            CommandState::Unusable => {
+                let why = command.why.as_deref().unwrap_or("it is not a program that can be started here");
+                Answer::fail([command.place.says(format!("`{name}` is on PATH but cannot be run: {why}"))])
+            }
+            CommandState::Missing => Answer::fail([missing(name, command, path)]),
+        }
+    }
+}
+
+fn missing(name: &str, command: &Command, path: Option<&SearchPath>) -> crate::verdict::Evidence {
+    let place = match path {
+        Some(path) if command.place == Place::default() => path.place.clone(),
+        _ if command.place == Place::default() => Place::field("config.Env"),
+        _ => command.place.clone(),
+    };
+    let whose = if path.is_some_and(|path| path.is_default) { "the engine's default PATH" } else { "PATH" };
+    match (path, &command.why) {
+        (Some(path), _) if path.folders.is_empty() => place.says(format!("`{name}` cannot be found: PATH is empty")),
+        (Some(path), _) => place.says(format!("no folder of {whose} has `{name}`: {}", path.folders.join(":"))),
+        (None, Some(why)) => place.says(format!("`{name}` is missing: {why}")),
+        (None, None) => place.says(format!("no folder of PATH has `{name}`")),
+    }
+}

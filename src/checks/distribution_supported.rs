@@ -1,0 +1,84 @@
+//! Decides whether the distribution is on the list of those that a .NET release supports.
+
+use serde::Deserialize;
+
+use super::{list, when_known, without_parameter};
+use crate::facts::{Facts, OsRelease};
+use crate::parameters::Parameters;
+use crate::tables::distributions::{self, Distributions, Dotnet, Standing};
+use crate::verdict::{Answer, Place};
+
+/// `kind = "distribution-supported"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DistributionSupported {
+    /// The profile's parameter that names the .NET release.
+    pub parameter: String,
+}
+
+impl DistributionSupported {
+    pub(super) fn judge(&self, facts: &Facts, parameters: &Parameters) -> Answer {
+        let Some(version) = parameters.text(&self.parameter) else { return without_parameter(&self.parameter) };
+        when_known(&facts.os_release, &Place::path("/etc/os-release"), |system| {
+            if !system.present {
+                return Answer::not_applicable("there is no os-release file that names a distribution");
+            }
+            match distributions::distributions() {
+                Ok(table) => judge(table, &version, system),
+                Err(error) => Answer::unknown(&system.place, format!("the table of distributions is broken: {error}")),
+            }
+        })
+    }
+}
+
+fn judge(table: &Distributions, version: &str, system: &OsRelease) -> Answer {
+    match table.release(version) {
+        Some(dotnet) => {
+            let standing = table.standing(dotnet, system);
+            if standing.is_supported { Answer::pass() } else { unsupported(dotnet, system, &standing) }
+        }
+        None => {
+            let known: Vec<_> = table.dotnet.iter().map(|dotnet| &dotnet.version).collect();
+            let why = format!("there is no list of distributions for .NET {version}, only for {}", list(&known));
+            Answer::unknown(&system.place, why)
+        }
+    }
+}
+
+fn unsupported(dotnet: &Dotnet, system: &OsRelease, standing: &Standing<'_>) -> Answer {
+    let mut evidence = vec![system.place.says(not_listed(dotnet, system, standing))];
+    if let Some(day) = standing.end_of_life {
+        evidence.push(system.place.says(format!("the end of life of {} is dated {day}", name_of(system))));
+    }
+    Answer::fail(evidence)
+}
+
+fn not_listed(dotnet: &Dotnet, system: &OsRelease, standing: &Standing<'_>) -> String {
+    let release = format!(".NET {}", dotnet.version);
+    let versions = list(standing.supported_versions);
+    match (standing.counts_as, &system.version_id) {
+        (None, _) => {
+            format!("{} (ID={}) is no distribution that {release} is supported on", name_of(system), system.id)
+        }
+        (Some(name), _) if standing.supported_versions.is_empty() => {
+            format!("{release} is not supported on {name}, whatever its version")
+        }
+        (Some(name), None) => format!(
+            "os-release has no VERSION_ID, as in testing, unstable and rolling systems; {release} is supported on {name} {versions}"
+        ),
+        (Some(name), Some(version)) if standing.is_derivative => {
+            format!("{} counts as {name} {version}, but {release} is supported on {name} {versions}", name_of(system))
+        }
+        (Some(name), Some(version)) => {
+            format!("this is {name} {version}, but {release} is supported on {name} {versions}")
+        }
+    }
+}
+
+fn name_of(system: &OsRelease) -> String {
+    match (&system.pretty_name, &system.version_id) {
+        (Some(pretty), _) => pretty.clone(),
+        (None, Some(version)) => format!("{} {version}", system.id),
+        (None, None) => system.id.clone(),
+    }
+}

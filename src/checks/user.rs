@@ -1,0 +1,41 @@
+//! Decides whether containers run as the user that the target's mounts belong to.
+
+use serde::Deserialize;
+
+use super::when_known;
+use crate::facts::{Facts, User};
+use crate::verdict::{Answer, Place};
+
+/// `kind = "user"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UserIs {
+    /// The id that is wanted.
+    pub uid: u32,
+    /// What any other user is refused, each as the end of "such a user …".
+    #[serde(default)]
+    pub otherwise: Vec<String>,
+}
+
+impl UserIs {
+    pub(super) fn judge(&self, facts: &Facts) -> Answer {
+        when_known(&facts.user, &Place::field("config.User"), |user| match user.uid {
+            Some(uid) if uid == self.uid => Answer::pass(),
+            None if user.given.is_empty() && self.uid == 0 => Answer::pass(),
+            uid => self.fail(user, uid),
+        })
+    }
+
+    fn fail(&self, user: &User, uid: Option<u32>) -> Answer {
+        let place = if user.place == Place::default() { &Place::field("config.User") } else { &user.place };
+        let Some(uid) = uid else {
+            return Answer::fail([place.says(format!(
+                "User is {:?}, which /etc/passwd does not have, so engines refuse to start the container",
+                user.given
+            ))]);
+        };
+        let who = format!("containers run as {:?}, which is uid {uid}", user.given);
+        let refused = self.otherwise.iter().map(|what| place.says(format!("uid {uid} {what}")));
+        Answer::fail(std::iter::once(place.says(who)).chain(refused))
+    }
+}

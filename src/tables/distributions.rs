@@ -1,0 +1,194 @@
+//! The Linux distributions that .NET is supported on (`rules/tables/distributions.toml`).
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+use super::Source;
+use crate::facts::OsRelease;
+use crate::toml_file;
+
+const FILE: &str = "rules/tables/distributions.toml";
+const TEXT: &str = include_str!("../../rules/tables/distributions.toml");
+
+/// The whole table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Distributions {
+    /// What it lists.
+    pub title: String,
+    /// The day it was last held against its sources, `YYYY-MM-DD`.
+    pub read: String,
+    /// Where it comes from.
+    pub sources: Vec<Source>,
+    /// One entry for each .NET release.
+    pub dotnet: Vec<Dotnet>,
+    /// What is known of each distribution whatever the release.
+    pub distribution: Vec<Distribution>,
+}
+
+/// What one .NET release supports.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Dotnet {
+    /// The release, such as `8.0`.
+    pub version: String,
+    /// The day its own support ends.
+    pub end_of_life: String,
+    /// The list it was read from.
+    pub source: String,
+    /// The date that list carries.
+    pub dated: String,
+    /// Supported versions by os-release `ID`, the newest first.
+    pub supported: BTreeMap<String, Vec<String>>,
+}
+
+/// What is known of one distribution.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Distribution {
+    /// Its os-release `ID`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The `ID`s of others that are supported as this one.
+    #[serde(default)]
+    pub compatible: Vec<String>,
+    /// Whether others that name this one in `ID_LIKE` are supported as this one.
+    #[serde(default)]
+    pub compatible_by_id_like: bool,
+    /// What else is worth knowing.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// The day support ended, by version.
+    #[serde(default)]
+    pub end_of_life: BTreeMap<String, String>,
+}
+
+/// What a .NET release says of one system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// The listed distribution that the system is or counts as; nothing when none is listed.
+    pub counts_as: Option<&'a str>,
+    /// Whether it only counts as it, being compatible.
+    pub is_derivative: bool,
+    /// The supported versions of that distribution.
+    pub supported_versions: &'a [String],
+    /// Whether the system's version is one of them.
+    pub is_supported: bool,
+    /// The day support of this version of the distribution ended, where that is known.
+    pub end_of_life: Option<&'a str>,
+}
+
+/// The table, read when it is first asked for.
+///
+/// # Errors
+/// The table is broken; a test holds that the one imglint is built with is not.
+pub fn distributions() -> Result<&'static Distributions, &'static toml_file::Error> {
+    static TABLE: OnceLock<Result<Distributions, toml_file::Error>> = OnceLock::new();
+    TABLE.get_or_init(|| toml_file::parse(FILE, TEXT)).as_ref()
+}
+
+impl Distributions {
+    /// The entry of a .NET release.
+    #[must_use]
+    pub fn release(&self, version: &str) -> Option<&Dotnet> {
+        self.dotnet.iter().find(|dotnet| dotnet.version == version)
+    }
+
+    /// How a system stands with a .NET release.
+    #[must_use]
+    pub fn standing<'a>(&'a self, dotnet: &'a Dotnet, system: &OsRelease) -> Standing<'a> {
+        let own = self.distribution.iter().find(|known| known.id == system.id);
+        let like = || self.distribution.iter().find(|known| known.counts(system));
+        let distribution = own.or_else(like);
+        let supported_versions = distribution.and_then(|known| dotnet.supported.get(&known.id));
+        let supported_versions = supported_versions.map_or(&[][..], Vec::as_slice);
+        let version = system.version_id.as_deref();
+        let covers = |listed: &str| version.is_some_and(|version| is_within(version, listed));
+        Standing {
+            counts_as: distribution.map(|known| known.name.as_str()),
+            is_derivative: own.is_none() && distribution.is_some(),
+            supported_versions,
+            is_supported: supported_versions.iter().any(|listed| covers(listed)),
+            end_of_life: distribution.and_then(|known| {
+                known.end_of_life.iter().find(|(listed, _)| covers(listed)).map(|(_, day)| day.as_str())
+            }),
+        }
+    }
+}
+
+impl Distribution {
+    fn counts(&self, system: &OsRelease) -> bool {
+        self.compatible.contains(&system.id) || (self.compatible_by_id_like && system.id_like.contains(&self.id))
+    }
+}
+
+/// Whether `version` is `listed` or a point release of it.
+fn is_within(version: &str, listed: &str) -> bool {
+    version.strip_prefix(listed).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn system(id: &str, version: &str, like: &[&str]) -> OsRelease {
+        OsRelease {
+            present: true,
+            id: id.to_owned(),
+            id_like: like.iter().map(|id| (*id).to_owned()).collect(),
+            version_id: Some(version.to_owned()),
+            ..OsRelease::default()
+        }
+    }
+
+    fn is_supported(dotnet: &str, system: &OsRelease) -> bool {
+        let table = distributions().unwrap();
+        table.standing(table.release(dotnet).unwrap(), system).is_supported
+    }
+
+    #[test]
+    fn point_releases_count_as_their_release() {
+        assert!(is_supported("8.0", &system("rhel", "9.4", &["fedora"])));
+        assert!(is_supported("6.0", &system("alpine", "3.20.3", &[])));
+        assert!(!is_supported("8.0", &system("alpine", "3.2", &[])));
+        assert!(!is_supported("8.0", &system("alpine", "3.23_alpha20250612", &[])), "a pre-release");
+        assert!(is_supported("8.0", &system("sles", "15.7", &["suse"])));
+    }
+
+    #[test]
+    fn derivatives_of_rhel_count_as_rhel_and_others_do_not() {
+        assert!(is_supported("8.0", &system("rocky", "9.4", &["rhel", "centos", "fedora"])));
+        assert!(is_supported("8.0", &system("ol", "8.10", &["fedora"])));
+        assert!(!is_supported("8.0", &system("amzn", "2", &["centos", "rhel", "fedora"])));
+        assert!(!is_supported("8.0", &system("linuxmint", "22", &["ubuntu", "debian"])));
+        assert!(!is_supported("8.0", &system("centos", "8", &["rhel", "fedora"])), "CentOS has a list of its own");
+    }
+
+    #[test]
+    fn the_day_of_the_end_is_known() {
+        let table = distributions().unwrap();
+        let standing = table.standing(table.release("8.0").unwrap(), &system("ubuntu", "20.04", &["debian"]));
+        assert_eq!(standing.end_of_life, Some("2025-05-31"));
+        assert!(!standing.is_supported);
+    }
+
+    #[test]
+    fn the_table_is_whole() {
+        let is_day = |day: &str| day.len() == 10 && day.split('-').all(|part| part.parse::<u16>().is_ok());
+        let table = distributions().unwrap();
+        assert!(is_day(&table.read) && !table.title.is_empty() && !table.sources.is_empty());
+        assert!(table.sources.iter().all(|source| source.url.starts_with("https://") && !source.says.is_empty()));
+        for dotnet in &table.dotnet {
+            assert!(is_day(&dotnet.end_of_life) && dotnet.source.starts_with("https://"), "{}", dotnet.version);
+            for id in dotnet.supported.keys() {
+                assert!(table.distribution.iter().any(|known| known.id == *id), "{id} has no [[distribution]]");
+            }
+        }
+        for known in &table.distribution {
+            assert!(known.end_of_life.values().all(|day| is_day(day)), "{}", known.id);
+        }
+    }
+}
