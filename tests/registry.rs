@@ -11,7 +11,7 @@ use imglint::digest::Digest;
 use imglint::image::documents::Documents;
 use imglint::image::manifest::{Descriptor, LARGEST_DOCUMENT, OCI_MANIFEST};
 use imglint::image::registry::{Places, Registry, RegistryOptions, Retries};
-use imglint::image::{Error, ErrorKind};
+use imglint::image::{Error, ErrorKind, Source};
 use support::lying_registry::{LyingRegistry, Reply, Seen};
 
 const MANIFEST: &[u8] = br#"{"schemaVersion":2,"config":{"digest":"sha256:x","size":2},"layers":[]}"#;
@@ -212,7 +212,10 @@ mod blobs {
         assert_eq!(blob(&registry, &Digest::of(&content()), content().len()).unwrap(), content());
         let ranges: Vec<_> = server.seen().iter().map(Seen::from).collect();
         assert_eq!(ranges, [0, 500_000, 500_000]);
-        assert!(registry.bytes_fetched().unwrap_or_default() < content().len() as u64 + 1000, "nothing was fetched twice");
+        assert!(
+            registry.bytes_fetched().unwrap_or_default() < content().len() as u64 + 1000,
+            "nothing was fetched twice"
+        );
     }
 
     #[test]

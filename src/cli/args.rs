@@ -232,7 +232,8 @@ fn report_target(text: &str) -> Result<ReportTarget, String> {
         Some((format, file)) => (format, Some(PathBuf::from(file))),
         None => (text, None),
     };
-    let format = ReportFormat::from_str(format, false).map_err(|_| format!("there is no report {format:?}; there are text and json"))?;
+    let format = ReportFormat::from_str(format, false)
+        .map_err(|_| format!("there is no report {format:?}; there are text and json"))?;
     Ok(ReportTarget { format, file })
 }
 

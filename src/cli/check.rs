@@ -191,7 +191,8 @@ fn write_reports(arguments: &CheckArguments, report: &Report) -> Result<(), Fail
             None => print(&rendered)?,
             Some(file) => {
                 let plain = anstream::adapter::strip_str(&rendered).to_string();
-                std::fs::write(file, plain).map_err(|error| Failure(format!("cannot write {}: {error}", file.display())))?;
+                std::fs::write(file, plain)
+                    .map_err(|error| Failure(format!("cannot write {}: {error}", file.display())))?;
             }
         }
     }

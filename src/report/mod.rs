@@ -172,7 +172,12 @@ impl Report {
 impl ImageReport {
     /// What is reported of an image; `layers` are the indexes of its layers, where they were read.
     #[must_use]
-    pub fn new(reference: &str, source: SourceKind, image: &Image, layers: Option<&[std::sync::Arc<LayerIndex>]>) -> Self {
+    pub fn new(
+        reference: &str,
+        source: SourceKind,
+        image: &Image,
+        layers: Option<&[std::sync::Arc<LayerIndex>]>,
+    ) -> Self {
         let uncompressed = layers.map(|layers| layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.bytes)));
         Self {
             reference: reference.to_owned(),
@@ -210,7 +215,11 @@ impl ImageResult {
             profile: profile.to_owned(),
             verdict: judgement.verdict,
             error: None,
-            findings: judgement.findings.into_iter().map(|finding| ReportedFinding { finding, ignored: None }).collect(),
+            findings: judgement
+                .findings
+                .into_iter()
+                .map(|finding| ReportedFinding { finding, ignored: None })
+                .collect(),
             passed: judgement.passed,
             not_applicable: judgement.not_applicable,
             // Facts are plain data with text keys, which JSON always has a form for.

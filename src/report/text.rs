@@ -104,9 +104,17 @@ impl Page {
         let fetched = image.fetched_bytes.map(|bytes| format!(", {} fetched", size(bytes))).unwrap_or_default();
         let (stored, unpacked) = (image.compressed_bytes.unwrap_or_default(), image.uncompressed_bytes);
         let unpacked = unpacked.map_or("layers not read".to_owned(), |bytes| format!("{} unpacked", size(bytes)));
-        self.line(format_args!("  {DIM}{} layers, {} stored, {unpacked}{fetched}{DIM:#}", image.layers.len(), size(stored)));
+        self.line(format_args!(
+            "  {DIM}{} layers, {} stored, {unpacked}{fetched}{DIM:#}",
+            image.layers.len(),
+            size(stored)
+        ));
         for layer in &image.layers {
-            let by = layer.created_by.as_deref().map(|text| excerpt(&instruction(text), LONGEST_INSTRUCTION)).unwrap_or_default();
+            let by = layer
+                .created_by
+                .as_deref()
+                .map(|text| excerpt(&instruction(text), LONGEST_INSTRUCTION))
+                .unwrap_or_default();
             self.line(format_args!("  {DIM}layer {}: {}  {by}{DIM:#}", layer.index, size(layer.bytes)));
         }
     }
@@ -151,7 +159,10 @@ impl Page {
     fn fix(&mut self, fix: &str) {
         let mut label = "fix: ";
         for line in fix.lines() {
-            let is_code = line.starts_with("  ") || line.starts_with("RUN ") || line.starts_with("FROM ") || line.starts_with("ENV ");
+            let is_code = line.starts_with("  ")
+                || line.starts_with("RUN ")
+                || line.starts_with("FROM ")
+                || line.starts_with("ENV ");
             if is_code {
                 self.line(format_args!("{INDENT}     {}", printable(line)));
             } else if !line.trim().is_empty() {
@@ -207,7 +218,8 @@ fn about(image: &ImageReport, profile: &str) -> String {
         crate::image::SourceKind::Rootfs => "from a folder",
     });
     let platform = image.platform.as_ref().map(|platform| printable(&platform.to_string()).into_owned());
-    let parts: Vec<String> = source.map(str::to_owned).into_iter().chain(platform).chain([format!("profile {profile}")]).collect();
+    let parts: Vec<String> =
+        source.map(str::to_owned).into_iter().chain(platform).chain([format!("profile {profile}")]).collect();
     parts.join(", ")
 }
 
