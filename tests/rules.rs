@@ -1,5 +1,7 @@
 //! Holds the rules to what `rules/README.md` promises: every example comes out as it says, and every file is in order.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy takes only #[test] functions for tests")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -144,6 +146,59 @@ fn the_fix_is_the_one_for_the_distribution() {
     assert!(wording.fix(Some(&system("linuxmint", &["ubuntu", "debian"]))).contains("apt-get"));
     assert!(wording.fix(Some(&system("rocky", &["rhel", "fedora"]))).contains("dnf"));
     assert_eq!(wording.fix(None), rule.fix);
+}
+
+#[test]
+fn tags_that_move_are_told_from_those_that_do_not() {
+    let check = Catalog::builtin().rule("tag-floating").unwrap().check;
+    let outcome = |repository: &str, tag: &str| {
+        let reference = imglint::facts::ReferenceFact {
+            registry: "registry.example".to_owned(),
+            repository: repository.to_owned(),
+            tag: Some(tag.to_owned()),
+            digest: None,
+        };
+        let reference = imglint::facts::Fact::Known(reference);
+        let facts = imglint::facts::Facts { reference, ..Default::default() };
+        check.judge(&facts, &imglint::parameters::Parameters::default()).outcome
+    };
+    let moving = "latest LATEST stable main-slim nightly 5 v5 5.0 5.0.x 3-alpine 3.12-slim-bookworm 8.0-jammy-chiseled-extra \
+        ubuntu.22.04 windows.ltsc2025 ltsc2022 jammy 22.04 ubuntu-22.04 debian12 alpine3.20 ubi9 noble-chiseled \
+        2022-latest 2024.1 2.0rc1 release-1.2 123 1.27-alpine3.20.3 bookworm-slim";
+    for tag in moving.split_whitespace() {
+        assert_eq!(outcome("a/b", tag), Outcome::Fail, "{tag}");
+    }
+    let fixed = "1.2.3 v1.2.3 1.2.3rc1 3.12.1-slim 5.0.0-ubuntu.22.04 1.2.3_build.7 10.0.20348.2227 bookworm-20240110 \
+        20240110.3 2024-01-10 main-2024-01-10 4711 main-4711 build-4711 sha-1a2b3c4 1a2b3c4 1.2-5-g1a2b3c4d 1.36-tT2Ki6 \
+        da39a3ee5e6b4b0d3255bfef95601890afd80709 octopus-steps pr-123 3d-tools 8u402-jdk jammy-ours 1809";
+    for tag in fixed.split_whitespace() {
+        assert_eq!(outcome("a/b", tag), Outcome::Pass, "{tag}");
+    }
+    for tag in ["1809", "ltsc2022-amd64", "20H2"] {
+        assert_eq!(outcome("windows/nanoserver", tag), Outcome::Fail, "{tag}");
+    }
+}
+
+#[test]
+fn the_guide_is_right() {
+    let guide = std::fs::read_to_string(folder().join("README.md")).unwrap();
+    let blocks: Vec<&str> = guide.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [rule, profile] = blocks[..] else { panic!("rules/README.md has a rule and a profile") };
+    let own = OwnFolder::new();
+    own.write("rules/git-missing.toml", rule);
+    own.write("own.toml", profile);
+    let profile = Catalog::builtin().profile_from_file(&own.path("own.toml")).unwrap_or_else(|error| panic!("{error}"));
+    let rule = profile.rule("git-missing").unwrap();
+    for example in &rule.examples {
+        run(&profile, rule, example).unwrap_or_else(|why| panic!("{}: {why}", example.name));
+    }
+
+    own.write("rules/git-missing.toml", &rule_text("git-missing", r#"check = { kind = "nothing-like-it" }"#));
+    let error = Catalog::builtin().profile_from_file(&own.path("own.toml")).unwrap_err().to_string();
+    let (_, kinds) = error.split_once("known here: ").unwrap();
+    for kind in kinds.split(", ") {
+        assert!(guide.contains(&format!("\n| `{kind}` | ")), "rules/README.md does not explain the kind {kind}");
+    }
 }
 
 #[test]

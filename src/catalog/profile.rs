@@ -125,10 +125,8 @@ impl Profile {
             match self.parameters.get(name) {
                 Some(parameter) if parameter.kind == kind => {}
                 Some(parameter) => {
-                    let is = format!(
-                        "parameter `{name}` is of kind {:?}, and rule `{}` needs {kind:?}",
-                        parameter.kind, rule.id
-                    );
+                    let is =
+                        format!("parameter `{name}` is a {}, and rule `{}` needs a {kind}", parameter.kind, rule.id);
                     return Err((name.to_owned(), is));
                 }
                 None => return Err(("rules".to_owned(), format!("rule `{}` needs a parameter `{name}`", rule.id))),

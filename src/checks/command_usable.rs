@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::when_known;
 use crate::facts::{Command, CommandState, Facts, SearchPath};
-use crate::verdict::{Answer, Place};
+use crate::printable::excerpt;
+use crate::verdict::{Answer, Evidence, Place};
 
 /// `kind = "command-usable"`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -35,7 +36,7 @@ impl CommandUsable {
     }
 }
 
-fn missing(name: &str, command: &Command, path: Option<&SearchPath>) -> crate::verdict::Evidence {
+fn missing(name: &str, command: &Command, path: Option<&SearchPath>) -> Evidence {
     let place = match path {
         Some(path) if command.place == Place::default() => path.place.clone(),
         _ if command.place == Place::default() => Place::field("config.Env"),
@@ -44,7 +45,9 @@ fn missing(name: &str, command: &Command, path: Option<&SearchPath>) -> crate::v
     let whose = if path.is_some_and(|path| path.is_default) { "the engine's default PATH" } else { "PATH" };
     match (path, &command.why) {
         (Some(path), _) if path.folders.is_empty() => place.says(format!("`{name}` cannot be found: PATH is empty")),
-        (Some(path), _) => place.says(format!("no folder of {whose} has `{name}`: {}", path.folders.join(":"))),
+        (Some(path), _) => {
+            place.says(format!("no folder of {whose} has `{name}`: {}", excerpt(&path.folders.join(":"), 400)))
+        }
         (None, Some(why)) => place.says(format!("`{name}` is missing: {why}")),
         (None, None) => place.says(format!("no folder of PATH has `{name}`")),
     }

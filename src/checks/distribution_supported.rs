@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{list, when_known, without_parameter};
 use crate::facts::{Facts, OsRelease};
 use crate::parameters::Parameters;
+use crate::printable::excerpt;
 use crate::tables::distributions::{self, Distributions, Dotnet, Standing};
 use crate::verdict::{Answer, Place};
 
@@ -77,7 +78,7 @@ fn not_listed(dotnet: &Dotnet, system: &OsRelease, standing: &Standing<'_>) -> S
 
 fn name_of(system: &OsRelease) -> String {
     match (&system.pretty_name, &system.version_id) {
-        (Some(pretty), _) => pretty.clone(),
+        (Some(pretty), _) => excerpt(pretty, 80),
         (None, Some(version)) => format!("{} {version}", system.id),
         (None, None) => system.id.clone(),
     }

@@ -20,6 +20,7 @@ use serde::Deserialize;
 
 use crate::facts::{Fact, Facts};
 use crate::parameters::{ParameterKind, Parameters};
+use crate::printable::excerpt;
 use crate::verdict::{Answer, Place};
 
 /// One way of deciding a rule, with its parameters from the rule file.
@@ -113,11 +114,7 @@ fn display_words(words: &[String]) -> String {
 
 fn display_word(word: &str) -> String {
     const LONGEST: usize = 120;
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    match word.char_indices().nth(LONGEST) {
-        Some((end, _)) => quoted(&format!("{}…", word.get(..end).unwrap_or_default())),
-        None => quoted(word),
-    }
+    format!("\"{}\"", excerpt(&word.replace('\\', "\\\\").replace('"', "\\\""), LONGEST))
 }
 
 /// `a`, `a and b`, `a, b and c`.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{display_words, when_known};
 use crate::facts::{Facts, Setting};
+use crate::printable::excerpt;
 use crate::verdict::{Answer, Place};
 
 /// `kind = "start-command"`.
@@ -78,7 +79,7 @@ fn is_empty(words: &[String]) -> bool {
 fn fail(field: &str, name: &str, setting: &Setting<Vec<String>>) -> Answer {
     let place = if setting.place == Place::default() { &Place::field(field) } else { &setting.place };
     let by = match &place.instruction {
-        Some(instruction) => format!(", set by {}", instruction.trim()),
+        Some(instruction) => format!(", set by {}", excerpt(instruction.trim(), 200)),
         None => "; the history does not tell which instruction set it".to_owned(),
     };
     Answer::fail([place.says(format!("{name} is {}{by}", display_words(&setting.value)))])

@@ -52,12 +52,16 @@ impl TagFixed {
         let words: Vec<&str> = tag.split(['-', '_', '+']).filter(|word| !word.is_empty()).collect();
         let is_release = |word: &str| self.is_release(&reference.repository, word);
         let is_exact = |word: &&str| !is_release(word) && self.is_exact(word);
+        let of_channel = "is the name of a channel, and another image with every release";
+        if words.iter().any(|word| word.eq_ignore_ascii_case("latest")) {
+            return Some(of_channel);
+        }
         if is_iso_date(&words) || words.iter().any(is_exact) {
             return None;
         }
         let first = words.first()?;
         if self.is_channel(first) {
-            return Some("is the name of a channel, and another image with every release");
+            return Some(of_channel);
         }
         if is_part_of_version(first) {
             return Some("names only part of a version, and another image with every release of it");
@@ -102,25 +106,27 @@ fn ends_with_path(repository: &str, end: &str) -> bool {
     repository.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
 }
 
-/// The numbers a version begins with, and whether it ends there or in a pre-release such as `rc1`.
-fn version_numbers(word: &str) -> Option<Vec<&str>> {
+/// The numbers a word begins with, and the rest.
+fn numbers_of(word: &str) -> Option<(Vec<&str>, &str)> {
     let bare = word.strip_prefix(['v', 'V']).unwrap_or(word);
     let end = bare.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(bare.len());
     let (numbers, rest) = bare.split_at(end);
     let numbers: Vec<&str> = numbers.split('.').collect();
-    let are_numbers = numbers.iter().all(|number| !number.is_empty());
-    let is_suffix = rest.len() <= 8 && rest.chars().all(|c| c.is_ascii_alphanumeric());
-    (are_numbers && is_suffix).then_some(numbers)
+    numbers.iter().all(|number| !number.is_empty()).then_some((numbers, rest))
 }
 
+/// `1.2.3`, `v1.2.3rc1`, `10.0.20348.2227`.
 fn is_full_version(word: &str) -> bool {
-    version_numbers(word).is_some_and(|numbers| numbers.len() >= 3)
+    numbers_of(word).is_some_and(|(numbers, _)| numbers.len() >= 3)
 }
 
-/// `5`, `v1.2`, `3.x`.
+/// `5`, `v1.2`, `3.x`, `2.0rc1`.
 fn is_part_of_version(word: &str) -> bool {
-    let bare = word.trim_end_matches(".x").trim_end_matches(".*");
-    version_numbers(bare).is_some_and(|numbers| numbers.len() <= 2)
+    let bare = word.trim_end_matches(".x");
+    numbers_of(bare).is_some_and(|(numbers, rest)| {
+        let stage = rest.trim_end_matches(|c: char| c.is_ascii_digit());
+        numbers.len() <= 2 && ["", "a", "b", "rc", "alpha", "beta", "dev", "pre"].contains(&stage)
+    })
 }
 
 /// `20240110`, `20240110.1`.
@@ -149,7 +155,7 @@ fn is_commit(word: &str) -> bool {
 
 /// Digits, capitals and small letters without order, as in `1.36-tT2Ki6`.
 fn is_content_hash(word: &str) -> bool {
-    let has = |wanted: fn(&u8) -> bool| word.as_bytes().iter().any(|b| wanted(b));
+    let has = |wanted: fn(&u8) -> bool| word.as_bytes().iter().any(wanted);
     word.len() >= 6
         && word.bytes().all(|b| b.is_ascii_alphanumeric())
         && has(u8::is_ascii_digit)

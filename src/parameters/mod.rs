@@ -1,6 +1,7 @@
 //! Parameters of a profile: what a user may set (`--set server=2024.1`), and the values that checks read.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -48,6 +49,17 @@ pub enum ParameterKind {
     Size,
 }
 
+impl fmt::Display for ParameterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Version => "version",
+            Self::Platform => "platform",
+            Self::Size => "size",
+        })
+    }
+}
+
 /// Why a parameter could not be set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -89,7 +101,8 @@ enum Value {
 }
 
 impl Parameters {
-    /// The defaults of `declared`, overridden by `set` in its order.
+    /// The defaults of `declared`, overridden by `set` in its order. An empty value is the default again: so comes
+    /// what a shell makes of a variable that is not set.
     ///
     /// # Errors
     /// A key that is not declared, or a value that its parameter does not take.
@@ -101,7 +114,8 @@ impl Parameters {
         for (key, value) in set {
             let key = key.as_ref();
             let parameter = declared.get(key).ok_or_else(|| unknown(declared, key))?;
-            values.insert(key.to_owned(), parameter.read(key, value.as_ref())?);
+            let given = Some(value.as_ref()).filter(|text| !text.trim().is_empty());
+            values.insert(key.to_owned(), parameter.read(key, given.unwrap_or(&parameter.default))?);
         }
         Ok(Self { values })
     }
@@ -150,8 +164,8 @@ impl Parameters {
     }
 }
 
-impl std::fmt::Display for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Version(version) => version.fmt(f),
@@ -229,6 +243,8 @@ mod tests {
         let parameters = Parameters::new(&declared(), &[("steps", "bash, python"), ("server", "2024.1")]).unwrap();
         assert_eq!(parameters.texts("steps"), ["bash", "python"]);
         assert_eq!(parameters.text("server").as_deref(), Some("2024.1"));
+        let parameters = Parameters::new(&declared(), &[("worker", "")]).unwrap();
+        assert_eq!(parameters.platform("worker"), Some(&Platform::new("linux", "amd64")));
         let parameters = Parameters::new(&declared(), &[("dotnet", "10")]).unwrap();
         assert_eq!(parameters.text("dotnet").as_deref(), Some("10.0"), "spelt as allowed");
     }
