@@ -238,9 +238,8 @@ fn report_target(text: &str) -> Result<ReportTarget, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = match text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) {
-        digits => (digits, &text[digits.len()..]),
-    };
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = &text[digits.len()..];
     let factor = match unit {
         "" | "s" => 1,
         "m" | "min" => 60,

@@ -57,7 +57,7 @@ pub fn images(documents: &dyn Documents, name: Option<&str>, choice: &PlatformCh
     let what = root.what.clone();
     let read = Reader { documents, name };
     match manifest::parse(&root.what, &root.media_type, &root.bytes)? {
-        Document::Index(index) => read.from_index(&what, index, choice),
+        Document::Index(index) => read.of_index(&what, index, choice),
         Document::Manifest(manifest) => {
             let image = read.image(&what, root.digest, &manifest, None, &[])?;
             only_platform(&what, image, choice)
@@ -91,7 +91,7 @@ struct Candidate {
 }
 
 impl Reader<'_> {
-    fn from_index(&self, what: &str, index: Index, choice: &PlatformChoice) -> Result<Vec<Image>> {
+    fn of_index(&self, what: &str, index: Index, choice: &PlatformChoice) -> Result<Vec<Image>> {
         let mut candidates = Vec::new();
         self.collect(what, index, 0, &mut candidates)?;
         let offered: Vec<Platform> = candidates.iter().map(|candidate| candidate.platform.clone()).collect();

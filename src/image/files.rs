@@ -122,7 +122,7 @@ impl TarFile {
         let size = file.metadata().map_err(|error| Error::from_io(&what, error))?.len();
         let mut tar = TarReader::new(file);
         let mut members = HashMap::new();
-        while let Some(member) = tar.seek_next().map_err(|error| Error::broken(format!("{what}: {error}")))? {
+        while let Some(member) = tar.seek_next_member().map_err(|error| Error::broken(format!("{what}: {error}")))? {
             if members.len() >= MOST_MEMBERS {
                 return Err(Error::broken(format!("{what} has more than {MOST_MEMBERS} members")));
             }

@@ -61,7 +61,7 @@ pub enum Document {
     /// An index or a manifest list.
     Index(Index),
     /// An image manifest.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// A schema 1 manifest, of which only the layers' digests are known.
     Schema1(Schema1),
 }
@@ -145,7 +145,9 @@ pub fn parse(what: &str, media_type: &str, bytes: &[u8]) -> Result<Document> {
     }
     match (shape.manifests, shape.config) {
         (true, _) if !is_manifest => serde_json::from_slice(bytes).map(Document::Index).map_err(broken),
-        (false, true) if !is_index => serde_json::from_slice(bytes).map(Document::Manifest).map_err(broken),
+        (false, true) if !is_index => {
+            serde_json::from_slice(bytes).map(|manifest| Document::Manifest(Box::new(manifest))).map_err(broken)
+        }
         _ => Err(Error::broken(format!("{what} is neither an image manifest nor an index (media type {said:?})"))),
     }
 }

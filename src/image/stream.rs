@@ -47,7 +47,7 @@ impl Stream {
         let mut tar = TarReader::new(stream);
         let mut pass = Pass { what, members: HashMap::new(), document_bytes: 0, files: 0 };
         loop {
-            let member = tar.next().map_err(|error| match error {
+            let member = tar.next_member().map_err(|error| match error {
                 crate::layer::Error::Read(error) => failed(error),
                 other => Error::broken(format!("{what}: {other}")),
             })?;

@@ -23,7 +23,7 @@ pub fn scan(stream: impl Read) -> Result<LayerIndex, Error> {
     let mut tar = TarReader::new(HashingReader::new(stream, Algorithm::Sha256));
     let mut builder = IndexBuilder::default();
     let mut files = FileScanner::default();
-    while let Some(member) = tar.next()? {
+    while let Some(member) = tar.next_member()? {
         let mut detail = None;
         if member.kind == Kind::File && !member.is_sparse {
             files.start(&member.path, member.stored);

@@ -85,7 +85,7 @@ impl<R: Read> TarReader<R> {
     ///
     /// # Errors
     /// The stream cannot be read, or is no tar.
-    pub fn next(&mut self) -> Result<Option<Member>, Error> {
+    pub fn next_member(&mut self) -> Result<Option<Member>, Error> {
         while !self.chunk()?.is_empty() {}
         self.next_header()
     }
@@ -200,11 +200,11 @@ impl<R: Read> TarReader<R> {
 }
 
 impl<R: Read + Seek> TarReader<R> {
-    /// As [`TarReader::next`], but steps over the content instead of reading it.
+    /// As [`TarReader::next_member`], but steps over the content instead of reading it.
     ///
     /// # Errors
     /// The file cannot be read, or is no tar.
-    pub fn seek_next(&mut self) -> Result<Option<Member>, Error> {
+    pub fn seek_next_member(&mut self) -> Result<Option<Member>, Error> {
         let buffered = (self.end - self.start) as u64;
         if self.left > buffered {
             // The difference fits: no file is longer than i64.
@@ -212,7 +212,7 @@ impl<R: Read + Seek> TarReader<R> {
             self.position += self.left;
             (self.start, self.end, self.left) = (0, 0, 0);
         }
-        self.next()
+        self.next_member()
     }
 }
 
