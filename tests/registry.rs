@@ -16,7 +16,7 @@ use support::lying_registry::{LyingRegistry, Reply, Seen};
 
 const MANIFEST: &[u8] = br#"{"schemaVersion":2,"config":{"digest":"sha256:x","size":2},"layers":[]}"#;
 
-/// No waiting, and nothing of the machine the tests run on.
+/// No waiting, and nothing of the machine the tests run on, not even its certificates.
 fn options() -> RegistryOptions {
     let retries = Retries {
         tries: 4,
@@ -24,7 +24,8 @@ fn options() -> RegistryOptions {
         longest_wait: Duration::ZERO,
         longest_asked: Duration::from_millis(1),
     };
-    RegistryOptions { retries, places: Places::default(), ..RegistryOptions::default() }
+    let insecure = vec!["127.0.0.1".to_owned()];
+    RegistryOptions { retries, insecure, places: Places::default(), ..RegistryOptions::default() }
 }
 
 /// Options with a credentials file for `host`; the folder goes when the test is over.
@@ -56,7 +57,7 @@ fn blob(registry: &Registry, digest: &Digest, size: usize) -> Result<Vec<u8>, Er
 }
 
 fn content() -> Vec<u8> {
-    (0..300_000_u32).flat_map(u32::to_le_bytes).collect()
+    (0..75_000_u32).flat_map(u32::to_le_bytes).collect()
 }
 
 fn fails(outcome: Result<impl Sized, Error>, kind: ErrorKind, words: &[&str]) -> String {
@@ -187,7 +188,7 @@ mod blobs {
 
     #[test]
     fn a_shorter_blob_is_told() {
-        let words = ["layer 3", "ended after 1199999 of 1200000 bytes"];
+        let words = ["layer 3", "ended after 299999 of 300000 bytes"];
         let short = || Reply::ok(&content()[1..]);
         fails(fetch(&LyingRegistry::start(move |_| short())), ErrorKind::Broken, &words);
         fails(fetch(&LyingRegistry::start(move |_| short().chunked())), ErrorKind::Broken, &words);
@@ -196,7 +197,7 @@ mod blobs {
     #[test]
     fn a_longer_blob_is_told_and_an_endless_one_ends() {
         let long = || Reply::ok([content(), vec![0]].concat());
-        fails(fetch(&LyingRegistry::start(move |_| long())), ErrorKind::Broken, &["does not end after the 1200000"]);
+        fails(fetch(&LyingRegistry::start(move |_| long())), ErrorKind::Broken, &["does not end after the 300000"]);
         fails(fetch(&LyingRegistry::start(move |_| long().chunked())), ErrorKind::Broken, &["does not end"]);
         fails(fetch(&LyingRegistry::start(|_| Reply::ok("").endless())), ErrorKind::Broken, &["does not end"]);
     }
@@ -204,22 +205,22 @@ mod blobs {
     #[test]
     fn a_cut_blob_goes_on_where_it_was_cut() {
         let server = one_after_another(vec![
-            |_| Reply::ok(content()).with("ETag", "\"a\"").cut_after(500_000),
+            |_| Reply::ok(content()).with("ETag", "\"a\"").cut_after(200_000),
             |_| Reply::error(503, "BUSY", "busy"),
             |seen| Reply::rest(&content(), seen.from()).with("ETag", "\"a\""),
         ]);
         let registry = open(&server);
         assert_eq!(blob(&registry, &Digest::of(&content()), content().len()).unwrap(), content());
         let ranges: Vec<_> = server.seen().iter().map(Seen::from).collect();
-        assert_eq!(ranges, [0, 500_000, 500_000]);
+        assert_eq!(ranges, [0, 200_000, 200_000]);
         assert!(registry.bytes_fetched() < content().len() as u64 + 1000, "nothing was fetched twice");
     }
 
     #[test]
     fn a_registry_without_ranges_starts_over_and_the_stream_does_not() {
         let server = one_after_another(vec![
-            |_| Reply::ok(content()).cut_after(500_000),
-            |_| Reply::ok(content()).cut_after(400_000),
+            |_| Reply::ok(content()).cut_after(200_000),
+            |_| Reply::ok(content()).cut_after(150_000),
             |_| Reply::ok(content()),
         ]);
         assert_eq!(fetch(&server).unwrap(), content());
@@ -227,7 +228,7 @@ mod blobs {
 
     #[test]
     fn a_blob_that_is_cut_again_and_again_is_given_up() {
-        let server = one_after_another(vec![|_| Reply::ok(content()).cut_after(500_000), |seen| {
+        let server = one_after_another(vec![|_| Reply::ok(content()).cut_after(200_000), |seen| {
             Reply::rest(&content(), seen.from()).cut_after(0)
         }]);
         fails(fetch(&server), ErrorKind::Unreachable, &["layer 3", "broke"]);
@@ -253,7 +254,7 @@ mod blobs {
     fn an_error_stays_one_for_those_who_read_on() {
         let server = LyingRegistry::start(|_| Reply::ok(&content()[1..]).chunked());
         let registry = open(&server);
-        let mut stream = registry.open_digest("layer 3".into(), &Digest::of(b""), 1_200_000).unwrap();
+        let mut stream = registry.open_digest("layer 3".into(), &Digest::of(b""), 300_000).unwrap();
         assert!(stream.read_to_end(&mut Vec::new()).is_err());
         let again = stream.read(&mut [0; 10]).unwrap_err();
         assert_eq!(Error::from_io("x", again).kind(), ErrorKind::Broken);
@@ -465,6 +466,15 @@ mod failures {
     }
 
     #[test]
+    fn a_registry_of_this_machine_may_speak_plain_http() {
+        let server = LyingRegistry::start(|_| Reply::ok(MANIFEST));
+        let options = RegistryOptions { insecure: Vec::new(), ..options() };
+        assert_eq!(open_as(&server.host(), ":1", &options).root().unwrap().bytes, MANIFEST);
+        let by_name = format!("localhost:{}", server.port());
+        assert_eq!(open_as(&by_name, ":1", &options).root().unwrap().bytes, MANIFEST);
+    }
+
+    #[test]
     fn a_host_where_nobody_listens_is_told() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
@@ -544,5 +554,94 @@ mod redirects {
         fails(open(&file).root(), ErrorKind::Broken, &["redirects"]);
         let nowhere = LyingRegistry::start(|_| Reply::new(307, ""));
         fails(open(&nowhere).root(), ErrorKind::Broken, &["to nowhere"]);
+    }
+}
+
+mod tls {
+    use super::*;
+    use support::lying_registry::tls_file;
+
+    fn verified() -> RegistryOptions {
+        RegistryOptions { insecure: Vec::new(), ..options() }
+    }
+
+    fn root(server: &LyingRegistry, options: &RegistryOptions) -> Result<Vec<u8>, Error> {
+        let registry = Registry::open(&format!("{}/team/app:1", server.host()).parse().unwrap(), options)?;
+        registry.root().map(|fetched| fetched.bytes)
+    }
+
+    #[test]
+    fn a_certificate_must_be_trusted_by_the_system_or_a_file_or_not_be_verified() {
+        let server = LyingRegistry::start_tls(false, |_| Reply::ok(MANIFEST));
+        fails(root(&server, &verified()), ErrorKind::Unreachable, &["certificate", "not trusted", "--tls-ca"]);
+        let file = RegistryOptions { ca: vec![tls_file("authority.pem")], ..verified() };
+        assert_eq!(root(&server, &file).unwrap(), MANIFEST);
+        assert_eq!(root(&server, &options()).unwrap(), MANIFEST);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(tls_file("authority.pem"), folder.path().join("x.crt")).unwrap();
+        let folder_option = RegistryOptions { ca: vec![folder.path().to_owned()], ..verified() };
+        assert_eq!(root(&server, &folder_option).unwrap(), MANIFEST);
+    }
+
+    #[test]
+    fn a_client_certificate_is_shown_to_a_registry_that_wants_one() {
+        let server = LyingRegistry::start_tls(true, |_| Reply::ok(MANIFEST));
+        let without = RegistryOptions { ca: vec![tls_file("authority.pem")], ..verified() };
+        fails(root(&server, &without), ErrorKind::Denied, &["client certificate", "--tls-cert"]);
+        let with = RegistryOptions {
+            client_cert: Some(tls_file("client.pem")),
+            client_key: Some(tls_file("client.key")),
+            ..without
+        };
+        assert_eq!(root(&server, &with).unwrap(), MANIFEST);
+    }
+
+    #[test]
+    fn docker_s_folder_of_certificates_is_read() {
+        let server = LyingRegistry::start_tls(true, |_| Reply::ok(MANIFEST));
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join(server.host());
+        std::fs::create_dir(&own).unwrap();
+        let files = [("authority.pem", "ca.crt"), ("client.pem", "client.cert"), ("client.key", "client.key")];
+        for (from, to) in files {
+            std::fs::copy(tls_file(from), own.join(to)).unwrap();
+        }
+        let places = Places { certificates: Some(folder.path().to_owned()), ..Places::default() };
+        assert_eq!(root(&server, &RegistryOptions { places, ..verified() }).unwrap(), MANIFEST);
+    }
+
+    #[test]
+    fn certificate_files_that_hold_none_are_named() {
+        let server = LyingRegistry::start(|_| Reply::ok(MANIFEST));
+        let key = RegistryOptions { ca: vec![tls_file("client.key")], ..options() };
+        fails(root(&server, &key), ErrorKind::Broken, &["client.key", "no certificate"]);
+        let missing = RegistryOptions { ca: vec!["missing.pem".into()], ..options() };
+        fails(root(&server, &missing), ErrorKind::NotFound, &["missing.pem"]);
+        let half = RegistryOptions { client_cert: Some(tls_file("client.pem")), ..options() };
+        fails(root(&server, &half), ErrorKind::Unsupported, &["--tls-key"]);
+        let swapped = RegistryOptions {
+            client_cert: Some(tls_file("client.key")),
+            client_key: Some(tls_file("client.key")),
+            ..options()
+        };
+        fails(root(&server, &swapped), ErrorKind::Broken, &["client.key"]);
+    }
+
+    #[test]
+    fn nothing_is_stepped_down_from_https_to_plain_http() {
+        let storage = LyingRegistry::start(|_| Reply::ok(MANIFEST));
+        let url = format!("http://localhost:{}/x?signature=hunter2", storage.port());
+        let server = LyingRegistry::start_tls(false, move |_| Reply::redirect(&url));
+        let words = ["from HTTPS to plain HTTP at localhost:", "refused"];
+        fails(root(&server, &options()), ErrorKind::Broken, &words);
+        let allowed = RegistryOptions { insecure: vec!["127.0.0.1".into(), "localhost".into()], ..options() };
+        assert_eq!(root(&server, &allowed).unwrap(), MANIFEST);
+
+        let realm = format!(r#"Bearer realm="http://localhost:{}/token""#, storage.port());
+        let server = LyingRegistry::start_tls(false, move |_| Reply::challenge(&realm));
+        let (options, _folder) = login(&server.host(), ENTRY);
+        let outcome = root(&server, &options);
+        fails(outcome, ErrorKind::Broken, &["token server without HTTPS", "gets no credentials"]);
+        assert_eq!(storage.seen().len(), 1, "only the allowed redirect came there");
     }
 }
