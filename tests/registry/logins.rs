@@ -164,3 +164,20 @@ fn a_helper_that_is_missing_matters_only_when_a_login_is_wanted() {
     let outcome = open_as(&server.host(), ":1", &with_helper).root();
     fails(outcome, ErrorKind::Denied, &["wants a login, but", "docker-credential-desktop", "config.json"]);
 }
+
+#[test]
+fn no_secret_that_a_registry_sends_back_is_shown_not_even_a_part_of_it() {
+    let server = LyingRegistry::start(|seen| {
+        if seen.path.starts_with("/token") {
+            return Reply::ok(r#"{"token":"hunter2-issued-token"}"#);
+        }
+        match seen.header("authorization") {
+            None => Reply::challenge(format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap())),
+            // Cut where messages are cut.
+            Some(header) => Reply::error(400, "X", &format!("{}{header}", "y".repeat(180))),
+        }
+    });
+    let (options, _folder) = login(&server.host(), ENTRY);
+    let text = fails(open_as(&server.host(), ":1", &options).root(), ErrorKind::Broken, &["yyyBearer …"]);
+    assert!(!text.contains("hunter"), "{text}");
+}

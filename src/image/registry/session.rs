@@ -112,7 +112,7 @@ impl Session {
 
     /// What an answer that is no success means.
     fn failure(&self, what: &str, mut answer: Answer) -> Failure {
-        let said = self.auth.hide(&self.transport.said(&mut answer));
+        let said = self.auth.shown(&self.transport.said(&mut answer));
         if let Some(failure) = self.transport.overloaded(what, &answer, &said) {
             return failure;
         }
