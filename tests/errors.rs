@@ -141,7 +141,6 @@ fn unknown_words_are_named_and_nothing_is_printed() {
         (vec!["--platform", "linux", &image], "linux"),
         (vec!["--report", "no-such-format", &image], "no-such-format"),
         (vec!["--fail-on", "sometimes", &image], "sometimes"),
-        (vec!["--config", "/nowhere/imglint.toml", &image], "/nowhere/imglint.toml"),
     ] {
         let run = imglint(["check"].into_iter().chain(arguments.iter().copied()));
         let line = run.one_clear_line();
