@@ -25,14 +25,13 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 #[test]
 fn a_text_that_names_no_image_is_an_error() {
     for (text, part) in [
-        ("docker://UPPER/case", "UPPER/case"),
+        ("docker://app/UPPER", "app/UPPER"),
         ("docker://", "docker://"),
         ("oci:", "oci:"),
         ("containers-storage:x", "containers-storage"),
         ("ftp://example/x", "ftp"),
     ] {
-        let run = imglint(["check", text]);
-        assert!(run.one_clear_line().contains(part), "{}", run.stderr);
+        imglint(["check", text]).refuses(part);
     }
 }
 
@@ -142,10 +141,7 @@ fn unknown_words_are_named_and_nothing_is_printed() {
         (vec!["--report", "no-such-format", &image], "no-such-format"),
         (vec!["--fail-on", "sometimes", &image], "sometimes"),
     ] {
-        let run = imglint(["check"].into_iter().chain(arguments.iter().copied()));
-        let line = run.one_clear_line();
-        assert!(line.contains(part), "{arguments:?}: {line}");
-        assert_eq!(run.stdout, "", "{arguments:?}");
+        imglint(["check"].into_iter().chain(arguments)).refuses(part);
     }
 }
 
