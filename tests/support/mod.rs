@@ -102,18 +102,8 @@ impl Run {
         lines[0]
     }
 
-    /// Asserts that the arguments were refused: exit code 2, nothing on standard output, and an error of one line with
-    /// `part` in it, below which only the parser's usual pointers stand.
-    pub fn refuses(&self, part: &str) {
-        assert_eq!((self.code, self.stdout.as_str()), (2, ""), "{}", self.stderr);
-        let pointer = |line: &&str| {
-            ["For more information", "Usage:", "tip:", "[possible values:"].iter().any(|p| line.contains(p))
-        };
-        let lines: Vec<&str> = self.stderr.lines().map(str::trim).filter(|l| !l.is_empty() && !pointer(l)).collect();
-        assert!(lines.len() == 1 && lines[0].contains(part), "an error of one line with {part:?}:\n{}", self.stderr);
-    }
-
-    /// Asserts that the image failed with one clear line, and that the line and the JSON report's `error` both contain each of `parts`.
+    /// Asserts that the image failed with one clear line, and that the line and the JSON report's `error` both contain
+    /// each of `parts`.
     pub fn fails_saying(&self, parts: &[&str]) {
         let line = self.one_clear_line();
         let result = self.result();
