@@ -1,16 +1,17 @@
 //! An unpacked root file system in a folder of this machine, read as one layer. Nothing outside the folder is looked at.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::documents::only_platform;
+use super::read::fill;
 use super::{Error, Image, Layer, LayerBytes, ManifestKind, Result, Source, SourceKind, config};
 use crate::digest::Digest;
 use crate::layer::decompress::CHUNK;
-use crate::layer::{FileScanner, IndexBuilder, Kind, LayerIndex, NewEntry};
+use crate::layer::{Detail, FileScanner, IndexBuilder, Kind, LayerIndex, NewEntry};
 use crate::platform::{Platform, PlatformChoice};
 
 /// Programs by which the architecture of a root file system is told.
@@ -136,15 +137,7 @@ impl Walk<'_> {
         let mut detail = None;
         if kind == Kind::File {
             self.bytes += metadata.len();
-            self.files.start(path, metadata.len());
-            let mut file = File::open(full).map_err(failed)?;
-            loop {
-                let count = file.read(&mut self.buffer).map_err(failed)?;
-                if count == 0 || !self.files.push(&self.buffer[..count]) {
-                    break;
-                }
-            }
-            detail = self.files.finish();
+            detail = self.detail(path, metadata.len(), full).map_err(failed)?;
         }
         let new = NewEntry {
             path,
@@ -157,6 +150,23 @@ impl Walk<'_> {
         };
         self.builder.add(&new, detail).map_err(|why| Error::broken(format!("{}: {why}", self.root.display())))?;
         if kind == Kind::Directory { self.folder(path) } else { Ok(()) }
+    }
+}
+
+impl Walk<'_> {
+    fn detail(&mut self, path: &str, size: u64, full: &Path) -> io::Result<Option<Detail>> {
+        let mut file = match File::open(full) {
+            // Fedora's /etc/shadow has mode 0000: only root can look into it, and nothing needs to.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            opened => opened?,
+        };
+        self.files.start(path, size);
+        loop {
+            let count = fill(&mut file, &mut self.buffer)?;
+            if count == 0 || !self.files.push(&self.buffer[..count]) {
+                return Ok(self.files.finish());
+            }
+        }
     }
 }
 

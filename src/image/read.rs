@@ -152,7 +152,7 @@ fn fetch(
 }
 
 /// Reads until the buffer is full or the stream ends, so that few chunks change hands.
-fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match stream.read(&mut buffer[filled..]) {

@@ -95,9 +95,10 @@ impl Pass<'_> {
         let algorithm = named.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
         let mut hashed = HashingReader::new(&mut *tar, algorithm);
         let mut start = Sniffed::new(&mut hashed).map_err(|error| Error::from_io(self.what, error))?;
-        let is_document =
-            member.path.ends_with(".json") || start.start().first().is_some_and(|byte| b"{[".contains(byte));
-        let is_layer = !is_document && looks_like_layer(start.start());
+        // A layer's first file may have a name that begins as JSON does.
+        let is_layer = !member.path.ends_with(".json") && looks_like_layer(start.start());
+        let is_document = !is_layer
+            && (member.path.ends_with(".json") || start.start().first().is_some_and(|byte| b"{[".contains(byte)));
         start.rewind();
         let kept = if is_document && member.size <= LARGEST_DOCUMENT {
             self.document_bytes += member.size;

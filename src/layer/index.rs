@@ -5,7 +5,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::elf::ElfSummary;
-use super::path::{join, parent_and_name};
+use super::path::{ancestors, join, parent_and_name};
+use super::replay::{Extracted, Step, Target, replay};
 use crate::digest::Digest;
 
 /// The most entries that a layer may have: ten times what the largest real images have.
@@ -287,19 +288,8 @@ impl IndexBuilder {
     /// The finished index.
     #[must_use]
     pub fn finish(mut self, diff_id: Option<Digest>, bytes: u64) -> LayerIndex {
-        let mut order = self.sorted();
-        if self.write_through_links(&order) {
-            order = self.sorted();
-        }
-        self.resolve_hard_links(&order);
-        // Of several entries of one path the last counts, as it would after extraction.
-        let mut visible: Vec<u32> = Vec::with_capacity(order.len());
-        for id in order {
-            match visible.last_mut() {
-                Some(last) if self.path(*last) == self.path(id) => *last = id,
-                _ => visible.push(id),
-            }
-        }
+        let order = self.sorted();
+        let visible = if self.is_in_the_way(&order) { self.replay() } else { self.last_of_each_path(order) };
         let sort = |mut paths: Vec<String>| {
             paths.sort_unstable();
             paths.dedup();
@@ -322,10 +312,14 @@ impl IndexBuilder {
         if self.names.len() + text.len() > MOST_NAME_BYTES {
             return Err(format!("the names of its files are longer than {} MiB in all", MOST_NAME_BYTES >> 20));
         }
+        Ok(self.append(text))
+    }
+
+    fn append(&mut self, text: &str) -> (u32, u32) {
         let start = self.names.len();
         self.names.push_str(text);
-        // MOST_NAME_BYTES is below u32::MAX.
-        Ok((start as u32, text.len() as u32))
+        // Twice MOST_NAME_BYTES is below u32::MAX.
+        (start as u32, text.len() as u32)
     }
 
     fn sorted(&self) -> Vec<u32> {
@@ -344,30 +338,17 @@ impl IndexBuilder {
         &self.names[start as usize..(start + length) as usize]
     }
 
-    /// An entry whose parent is a symbolic link of the same layer is extracted through that link: `bin/sh` behind
-    /// `bin -> usr/bin` becomes `usr/bin/sh`. One step is followed, which is what usr-merged bases have.
-    fn write_through_links(&mut self, order: &[u32]) -> bool {
-        let mut moved: Vec<(u32, String)> = Vec::new();
-        for (at, &id) in order.iter().enumerate() {
-            if self.entries[id as usize].kind != Kind::Symlink {
-                continue;
-            }
-            let prefix = format!("{}/", self.path(id));
-            let first = at + order[at..].partition_point(|&other| self.path(other) < prefix.as_str());
-            for &child in order[first..].iter().take_while(|&&child| self.path(child).starts_with(&prefix)) {
-                if child > id {
-                    let folder = join(parent_and_name(self.path(id)).0, self.link(id));
-                    moved.push((child, join(&folder, &self.path(child)[prefix.len()..])));
-                }
+    /// Of several entries of one path the last counts, as it would after extraction.
+    fn last_of_each_path(&mut self, order: Vec<u32>) -> Vec<u32> {
+        self.resolve_hard_links(&order);
+        let mut visible: Vec<u32> = Vec::with_capacity(order.len());
+        for id in order {
+            match visible.last_mut() {
+                Some(last) if self.path(*last) == self.path(id) => *last = id,
+                _ => visible.push(id),
             }
         }
-        let any = !moved.is_empty();
-        for (id, path) in moved {
-            if let Ok(kept) = self.keep(&path) {
-                self.entries[id as usize].path = kept;
-            }
-        }
-        any
+        visible
     }
 
     /// A hard link names the file that had the path when the link was extracted, not one that replaced it later.
@@ -379,9 +360,64 @@ impl IndexBuilder {
             let target = self.link(id);
             let end = order.partition_point(|&other| (self.path(other), other) < (target, id));
             let found = end.checked_sub(1).map(|at| order[at]).filter(|&other| self.path(other) == target);
-            self.entries[id as usize].more = found.unwrap_or(NONE);
+            let Some(found) = found else { continue };
+            let Entry { kind, more, link, .. } = self.entries[found as usize];
+            // A link to a link names what that one names.
+            match (kind, more) {
+                (Kind::HardLink, NONE) => self.entries[id as usize].link = link,
+                (Kind::HardLink, target) => self.entries[id as usize].more = target,
+                _ => self.entries[id as usize].more = found,
+            }
         }
     }
+
+    /// Whether an entry, or the target of a hard link, has something that is no folder among its ancestors. Layers
+    /// that engines and builders make never do.
+    fn is_in_the_way(&self, order: &[u32]) -> bool {
+        let is_no_folder = |path: &str| {
+            let first = order.partition_point(|&id| self.path(id) < path);
+            let mut same = order[first..].iter().take_while(|&&id| self.path(id) == path);
+            same.any(|&id| self.entries[id as usize].kind != Kind::Directory)
+        };
+        let mut checked = "";
+        for &id in order {
+            let parent = parent_and_name(self.path(id)).0;
+            let is_checked = |path: &str| checked == path || is_below(checked, path);
+            if parent != checked && ancestors(self.path(id)).take_while(|path| !is_checked(path)).any(is_no_folder) {
+                return true;
+            }
+            checked = parent;
+        }
+        let links = order.iter().filter(|&&id| self.entries[id as usize].kind == Kind::HardLink);
+        links.map(|&id| self.link(id)).any(|target| {
+            let is_there = order.binary_search_by(|&other| self.path(other).cmp(target)).is_ok();
+            !is_there && ancestors(target).any(is_no_folder)
+        })
+    }
+
+    /// Extracts the entries one by one and gives those that are left, by path.
+    fn replay(&mut self) -> Vec<u32> {
+        let ids = 0..self.entries.len() as u32;
+        let steps =
+            ids.map(|id| Step { path: self.path(id), kind: self.entries[id as usize].kind, link: self.link(id) });
+        let Extracted { files, targets } = replay(&steps.collect::<Vec<_>>(), MOST_NAME_BYTES);
+        for (id, target) in targets {
+            match target {
+                Target::Here(target) => self.entries[id as usize].more = target,
+                Target::Below(path) => self.entries[id as usize].link = self.append(&path),
+            }
+        }
+        for (path, &id) in &files {
+            if self.path(id) != path {
+                self.entries[id as usize].path = self.append(path);
+            }
+        }
+        files.into_values().collect()
+    }
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod decompress;
 pub mod elf;
 mod index;
 pub mod path;
+mod replay;
 mod scan;
 pub mod tar;
 

@@ -7,13 +7,17 @@ use super::decompress::drain;
 use super::elf;
 use super::index::{Detail, IndexBuilder, Kind, LayerIndex, NewEntry};
 use super::path::parent_and_name;
-use super::tar::{Error, TarReader};
+use super::tar::{Error, Member, TarReader};
 use crate::digest::{Algorithm, HashingReader};
 
 /// The largest wanted file that is kept whole, in bytes.
 const LARGEST_KEPT: u64 = 1 << 20;
 /// The longest `#!` line that counts, in bytes (Linux reads 256).
 const LONGEST_INTERPRETER_LINE: usize = 256;
+/// The largest sparse file that is looked into, in bytes, and the most bytes of such files that are filled up in one
+/// layer: a program may be stored sparse, but a hole costs nothing to write and much to read.
+const LARGEST_SPARSE: u64 = 8 << 20;
+const MOST_SPARSE: u64 = 256 << 20;
 
 /// Indexes an uncompressed layer and computes its DiffID. What follows the end blocks counts for the DiffID only.
 ///
@@ -23,9 +27,17 @@ pub fn scan(stream: impl Read) -> Result<LayerIndex, Error> {
     let mut tar = TarReader::new(HashingReader::new(stream, Algorithm::Sha256));
     let mut builder = IndexBuilder::default();
     let mut files = FileScanner::default();
+    let mut sparse_left = MOST_SPARSE;
     while let Some(member) = tar.next_member()? {
         let mut detail = None;
-        if member.kind == Kind::File && !member.is_sparse {
+        if member.is_sparse {
+            if member.kind == Kind::File && member.size <= LARGEST_SPARSE.min(sparse_left) {
+                sparse_left -= member.size;
+                files.start(&member.path, member.size);
+                files.push(&filled_up(&member, &mut tar)?);
+                detail = files.finish();
+            }
+        } else if member.kind == Kind::File {
             files.start(&member.path, member.stored);
             loop {
                 let bytes = tar.chunk()?;
@@ -50,6 +62,19 @@ pub fn scan(stream: impl Read) -> Result<LayerIndex, Error> {
     drain(&mut stream)?;
     let (diff_id, bytes) = stream.finish();
     Ok(builder.finish(Some(diff_id), bytes))
+}
+
+/// The content of a sparse file with its holes.
+fn filled_up<R: Read>(member: &Member, tar: &mut TarReader<R>) -> Result<Vec<u8>, Error> {
+    // At most LARGEST_SPARSE.
+    let mut content = vec![0; member.size as usize];
+    for piece in &member.pieces {
+        let end = piece.end.min(member.size);
+        if piece.start < end {
+            tar.read_exact(&mut content[piece.start as usize..end as usize])?;
+        }
+    }
+    Ok(content)
 }
 
 /// Looks at one file after the other while their bytes pass, and keeps what matters of each.

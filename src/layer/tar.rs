@@ -1,6 +1,7 @@
 //! Tar members one after the other, read as container engines read them, over any stream.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use tar_core::EntryType;
 use tar_core::parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser};
@@ -12,6 +13,13 @@ use super::path::normalise;
 /// How much of a member's start [`TarReader::chunk`] gives at once, at least, in bytes: whoever judges by the first
 /// bytes sees them together.
 const FIRST_CHUNK: u64 = 64 * 1024;
+/// The largest header of a member, in bytes: its long names, PAX records and sparse map. Go's reader, which engines use,
+/// stops at 1 MiB for each of them.
+const LARGEST_HEADER: usize = 4 << 20;
+/// The longest path and link, in bytes (Linux, `PATH_MAX`): engines cannot extract longer ones.
+const LONGEST_PATH: u32 = 4096;
+/// The most pieces of a sparse file; a map of 1 MiB has about as many.
+const MOST_PIECES: usize = 100_000;
 
 /// Why a tar could not be read. The text starts in lower case: the caller says which tar it is.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +63,8 @@ pub struct Member {
     pub offset: u64,
     /// How many bytes of content stand in the tar.
     pub stored: u64,
+    /// Of a sparse file, which ranges of it stand in the tar, one after the other.
+    pub pieces: Vec<Range<u64>>,
 }
 
 /// A tar, member by member: ustar, GNU long names and sparse files, PAX. Missing end blocks are forgiven.
@@ -74,9 +84,12 @@ pub struct TarReader<R> {
 impl<R: Read> TarReader<R> {
     /// Starts at the beginning of an uncompressed stream.
     pub fn new(stream: R) -> Self {
-        let mut parser = Parser::new(Limits::default());
+        let limits = Limits { max_sparse_entries: MOST_PIECES, max_path_len: Some(LONGEST_PATH), ..Limits::default() };
+        let mut parser = Parser::new(limits);
         // A member without a name is the root; it is for the caller to pass over.
         parser.set_allow_empty_path(true);
+        // A time before 1970 is negative, which the parser takes for an error.
+        parser.set_ignore_pax_errors(true);
         let buffer = vec![0; CHUNK];
         Self { stream, parser, buffer, start: 0, end: 0, position: 0, left: 0, padding: 0, is_first_chunk: false }
     }
@@ -124,6 +137,11 @@ impl<R: Read> TarReader<R> {
             let event = self.parser.parse(&self.buffer[self.start..self.end]);
             match event.map_err(|error| broken(self.position, &error))? {
                 ParseEvent::NeedData { min_bytes } => {
+                    // A sparse map without line ends is asked for again and again.
+                    if min_bytes > LARGEST_HEADER || min_bytes <= self.end - self.start {
+                        let why = "the header of a member is too large or makes no sense".to_owned();
+                        return Err(Error::Tar { at: self.position, why });
+                    }
                     if !self.fill(min_bytes)? {
                         return self.check_end().map(|()| None);
                     }
@@ -132,24 +150,29 @@ impl<R: Read> TarReader<R> {
                 // Engines pass global headers over.
                 ParseEvent::GlobalExtensions { consumed, .. } => self.take(consumed),
                 ParseEvent::Entry { consumed, entry } => {
-                    let member = member(&entry, entry.size, false);
-                    return Ok(Some(self.enter(member, consumed)));
+                    let member = member(&entry, entry.size);
+                    return self.enter(member, consumed).map(Some);
                 }
-                ParseEvent::SparseEntry { consumed, entry, real_size, .. } => {
-                    let member = member(&entry, real_size, true);
-                    return Ok(Some(self.enter(member, consumed)));
+                ParseEvent::SparseEntry { consumed, entry, real_size, sparse_map } => {
+                    let pieces = sparse_map.iter().map(|piece| piece.offset..piece.offset.saturating_add(piece.length));
+                    let member = Member { is_sparse: true, pieces: pieces.collect(), ..member(&entry, real_size) };
+                    return self.enter(member, consumed).map(Some);
                 }
             }
         }
     }
 
-    fn enter(&mut self, mut member: Member, consumed: usize) -> Member {
+    fn enter(&mut self, mut member: Member, consumed: usize) -> Result<Member, Error> {
+        if i64::try_from(member.stored).is_err() {
+            let why = format!("a member claims to have {} bytes", member.stored);
+            return Err(Error::Tar { at: self.position, why });
+        }
         self.take(consumed);
         member.offset = self.position;
         self.left = member.stored;
         self.padding = member.stored.next_multiple_of(512) - member.stored;
         self.is_first_chunk = true;
-        member
+        Ok(member)
     }
 
     fn take(&mut self, count: usize) {
@@ -207,7 +230,7 @@ impl<R: Read + Seek> TarReader<R> {
     pub fn seek_next_member(&mut self) -> Result<Option<Member>, Error> {
         let buffered = (self.end - self.start) as u64;
         if self.left > buffered {
-            // The difference fits: no file is longer than i64.
+            // The difference fits, because members are not longer than i64.
             self.stream.seek(SeekFrom::Current((self.left - buffered) as i64))?;
             self.position += self.left;
             (self.start, self.end, self.left) = (0, 0, 0);
@@ -246,29 +269,35 @@ fn broken(at: u64, error: &ParseError) -> Error {
     Error::Tar { at, why: error.to_string() }
 }
 
-fn member(entry: &ParsedEntry<'_>, size: u64, is_sparse: bool) -> Member {
+fn member(entry: &ParsedEntry<'_>, size: u64) -> Member {
+    // Very old tars have no type for folders and mark them by a slash; in all others the slash means nothing.
+    let is_marked_folder = entry.header.as_bytes()[156] == 0 && entry.path.ends_with(b"/");
     let kind = match entry.entry_type {
         EntryType::Directory => Kind::Directory,
         EntryType::Symlink => Kind::Symlink,
         EntryType::Link => Kind::HardLink,
         EntryType::Char | EntryType::Block | EntryType::Fifo => Kind::Special,
-        // Old tars mark folders by a slash only.
-        _ if entry.path.ends_with(b"/") => Kind::Directory,
+        _ if is_marked_folder => Kind::Directory,
         _ => Kind::File,
     };
     let link = entry.link_target.as_deref().unwrap_or_default();
     // Headers of all but files may carry a size, but no content follows (Go archive/tar, `isHeaderOnly`).
-    let is_file = kind == Kind::File;
+    let has_content = kind == Kind::File || is_marked_folder;
     Member {
         path: normalise(&entry.path),
-        link: if kind == Kind::HardLink { normalise(link) } else { String::from_utf8_lossy(link).into_owned() },
+        link: match kind {
+            Kind::HardLink => normalise(link),
+            Kind::Symlink => String::from_utf8_lossy(link).into_owned(),
+            _ => String::new(),
+        },
         kind,
         mode: entry.mode,
         uid: u32::try_from(entry.uid).unwrap_or(u32::MAX),
         gid: u32::try_from(entry.gid).unwrap_or(u32::MAX),
-        size: if is_file { size } else { 0 },
-        is_sparse,
+        size: if kind == Kind::File { size } else { 0 },
+        is_sparse: false,
         offset: 0,
-        stored: if is_file { entry.size } else { 0 },
+        stored: if has_content { entry.size } else { 0 },
+        pieces: Vec::new(),
     }
 }

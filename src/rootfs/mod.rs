@@ -101,63 +101,47 @@ impl Rootfs {
     /// There is nothing, with the reason.
     pub fn find(&self, path: &str) -> Result<Node<'_>, Missing> {
         let mut rest: VecDeque<String> = split(path).map(str::to_owned).collect();
-        let mut here = Node {
-            path: String::new(),
-            kind: Kind::Directory,
-            mode: 0o755,
-            owner: (0, 0),
-            size: 0,
-            detail: None,
-            layer: 0,
-            links: Vec::new(),
-        };
+        let mut here = self.folder(String::new());
+        let mut links = Vec::new();
         while let Some(name) = rest.pop_front() {
-            match name.as_str() {
+            if here.kind != Kind::Directory {
+                return Err(Missing::NotAFolder(here.path));
+            }
+            let path = match name.as_str() {
                 "." => continue,
                 ".." => {
                     here.path.truncate(here.path.rfind('/').unwrap_or(0));
+                    here = self.folder(here.path);
                     continue;
                 }
-                _ if here.kind != Kind::Directory => return Err(Missing::NotAFolder(here.path)),
-                _ => {}
-            }
-            let path = if here.path.is_empty() { name } else { format!("{}/{name}", here.path) };
-            match self.entry(&path, self.layers.len()) {
+                _ if here.path.is_empty() => name,
+                _ => format!("{}/{name}", here.path),
+            };
+            match self.entry(&path) {
                 None => return Err(Missing::Absent(path)),
-                Some(Found::Implied { layer }) => {
-                    here = Node {
-                        path,
-                        kind: Kind::Directory,
-                        mode: 0o755,
-                        owner: (0, 0),
-                        size: 0,
-                        detail: None,
-                        layer,
-                        ..here
-                    };
-                }
-                Some(Found::Entry { entry, layer: _ }) if entry.kind() == Kind::Symlink => {
-                    if here.links.len() >= MOST_LINKS {
+                Some(Found::Entry { entry, .. }) if entry.kind() == Kind::Symlink => {
+                    if links.len() >= MOST_LINKS {
                         return Err(Missing::Loop(path));
                     }
                     let target = entry.link();
-                    here.links.push((path, target.to_owned()));
+                    links.push((path, target.to_owned()));
                     if target.starts_with('/') {
-                        here.path.clear();
+                        here = self.folder(String::new());
                     }
                     for part in split(target).rev() {
                         rest.push_front(part.to_owned());
                     }
                 }
-                Some(Found::Entry { entry, layer }) => {
-                    let (mode, owner, size, detail) = (entry.mode(), entry.owner(), entry.size(), entry.detail());
-                    // A hard link is the file itself.
-                    let kind = if entry.kind() == Kind::HardLink { Kind::File } else { entry.kind() };
-                    here = Node { path, kind, mode, owner, size, detail, layer, links: here.links };
-                }
+                Some(found) => here = found.node(path),
             }
         }
-        Ok(here)
+        Ok(Node { links, ..here })
+    }
+
+    /// The folder at a path that is known to be one.
+    fn folder(&self, path: String) -> Node<'_> {
+        let found = if path.is_empty() { None } else { self.entry(&path) };
+        found.unwrap_or(Found::Implied { layer: 0 }).node(path)
     }
 
     /// The names in a folder, sorted; none if it is no folder.
@@ -171,7 +155,7 @@ impl Rootfs {
         }
         let is_there = |name: &&str| {
             let path = if folder.path.is_empty() { (*name).to_owned() } else { format!("{}/{name}", folder.path) };
-            self.entry(&path, self.layers.len()).is_some()
+            self.entry(&path).is_some()
         };
         names.into_iter().filter(is_there).map(str::to_owned).collect()
     }
@@ -187,34 +171,64 @@ impl Rootfs {
         }
     }
 
-    /// What the layers below number `top` have at `path`, the uppermost first (image-spec, layer.md, "Whiteouts").
-    fn entry(&self, path: &str, top: usize) -> Option<Found<'_>> {
-        for (number, layer) in self.layers[..top].iter().enumerate().rev() {
-            let index = &layer.index;
-            if let Some(entry) = index.get(path) {
-                return self.behind_hard_links(entry, number);
+    /// What the layers have at `path`, the uppermost first (image-spec, layer.md, "Whiteouts").
+    fn entry(&self, path: &str) -> Option<Found<'_>> {
+        let (mut path, mut top, mut is_second_name) = (path, self.layers.len(), false);
+        'below: loop {
+            for (number, layer) in self.layers[..top].iter().enumerate().rev() {
+                let index = &layer.index;
+                if let Some(mut entry) = index.get(path) {
+                    match entry.hard_link() {
+                        None => {}
+                        Some(HardLink::Here(target)) => (entry, is_second_name) = (target, true),
+                        Some(HardLink::Below(target)) => {
+                            // What a layer above does to that path does not change the file.
+                            (path, top, is_second_name) = (target, number, true);
+                            continue 'below;
+                        }
+                    }
+                    // Folders have one name only.
+                    let is_there = !is_second_name || entry.kind() != Kind::Directory;
+                    return is_there.then_some(Found::Entry { entry, layer: number });
+                }
+                if index.has_below(path) {
+                    return (!is_second_name).then_some(Found::Implied { layer: number });
+                }
+                if index.is_whiteout(path) || index.is_opaque("") || ancestors(path).any(|folder| hides(index, folder))
+                {
+                    return None;
+                }
             }
-            if index.has_below(path) {
-                return Some(Found::Implied { layer: number });
-            }
-            if index.is_whiteout(path) || index.is_opaque("") || ancestors(path).any(|folder| hides(index, folder)) {
-                return None;
-            }
+            return None;
         }
-        None
     }
+}
 
-    /// The file that a hard link names, which a layer above it cannot change.
-    fn behind_hard_links<'a>(&'a self, entry: EntryRef<'a>, layer: usize) -> Option<Found<'a>> {
-        let mut entry = entry;
-        for _ in 0..MOST_LINKS {
-            match entry.hard_link() {
-                None => return Some(Found::Entry { entry, layer }),
-                Some(HardLink::Here(target)) => entry = target,
-                Some(HardLink::Below(path)) => return self.entry(path, layer),
-            }
+impl<'a> Found<'a> {
+    fn node(self, path: String) -> Node<'a> {
+        match self {
+            Self::Entry { entry, layer } => Node {
+                path,
+                kind: entry.kind(),
+                mode: entry.mode(),
+                owner: entry.owner(),
+                size: entry.size(),
+                detail: entry.detail(),
+                layer,
+                links: Vec::new(),
+            },
+            // The mode with which engines make folders that have no entry of their own.
+            Self::Implied { layer } => Node {
+                path,
+                kind: Kind::Directory,
+                mode: 0o755,
+                owner: (0, 0),
+                size: 0,
+                detail: None,
+                layer,
+                links: Vec::new(),
+            },
         }
-        None
     }
 }
 
