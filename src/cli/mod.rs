@@ -58,7 +58,7 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let told: Vec<&str> =
         lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
-    let told = told.join(" ");
+    let told = told.join(" ").replace(" tip: ", "; ");
     complain(&format!("{} (see imglint --help)", told.strip_prefix("error: ").unwrap_or(&told)));
     ExitCode::from(2)
 }
