@@ -3,10 +3,10 @@
 //! Data flows one way through the modules, in the order in which they are declared here; a module names only what
 //! stands above it (`tests/architecture.rs` holds that).
 //!
-//! Words: [`digest`], [`platform`], [`reference`], [`printable`], [`spelling`], [`toml_file`], [`verdict`]. Bytes:
-//! [`layer`] (one layer's bytes become its index), [`image`] (where the bytes come from). Knowledge: [`rootfs`],
-//! [`facts`]. Judgement: [`parameters`], [`tables`], [`checks`], [`catalog`], [`lint`]. What a person or a program
-//! sees: [`report`], [`cli`].
+//! Words: [`digest`], [`platform`], [`reference`](mod@reference), [`printable`], [`spelling`], [`toml_file`],
+//! [`verdict`]. Bytes: [`layer`] (one layer's bytes become its index), [`image`] (where the bytes come from).
+//! Knowledge: [`rootfs`], [`facts`]. Judgement: [`parameters`], [`tables`], [`checks`], [`catalog`], [`lint`]. What a
+//! person or a program sees: [`report`], [`cli`].
 
 pub mod digest;
 pub mod platform;

@@ -1,10 +1,16 @@
 //! What a user wrote to name an image: a registry name or a transport with a path (containers-transports(5)).
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::digest::Digest;
+
+/// What names without a registry mean.
+const DOCKER_HUB: &str = "docker.io";
+/// The longest repository, in bytes (distribution/reference, `RepositoryNameTotalLengthMax`).
+const LONGEST_REPOSITORY: usize = 255;
 
 /// An image as somebody named it, before anything was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,28 +101,92 @@ impl Name {
 impl FromStr for Name {
     type Err = NotAReference;
 
+    /// Reads `[HOST[:PORT]/]REPOSITORY[:TAG][@DIGEST]` as Docker does (distribution/reference, reference.go and
+    /// normalize.go).
+    ///
     /// # Errors
-    /// The text is not of the form that the distribution specification gives ("Pulling manifests").
+    /// The text is not of that form; the error says which part is wrong.
     fn from_str(text: &str) -> Result<Self, NotAReference> {
-        let wrong = |why: String| NotAReference::Name { text: text.chars().take(300).collect(), why };
-        let parsed = oci_spec::distribution::Reference::from_str(text).map_err(|error| {
-            let has_upper = text.split(['@', ':']).next().is_some_and(|name| name.chars().any(char::is_uppercase));
-            wrong(if has_upper { "repository names are lower case".to_owned() } else { error.to_string() })
-        })?;
-        let digest = parsed
-            .digest()
-            .map(str::parse)
-            .transpose()
-            .map_err(|error: crate::digest::NotADigest| wrong(error.to_string()))?;
-        let before_digest = text.split('@').next().unwrap_or(text);
-        let tag_written = before_digest.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        let wrong = |why: &str| NotAReference::Name { text: text.chars().take(300).collect(), why: why.to_owned() };
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest.parse::<Digest>().map_err(|error| wrong(&error.to_string()))?)),
+            None => (text, None),
+        };
+        let (path, tag) = match rest.rsplit_once(':') {
+            // A colon before the last slash is that of a port.
+            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+            _ => (rest, None),
+        };
+        let (registry, repository) = match path.split_once('/') {
+            Some((host, repository)) if is_host(host) => (host, repository.to_owned()),
+            _ => (DOCKER_HUB, path.to_owned()),
+        };
+        let registry = if registry == "index.docker.io" { DOCKER_HUB } else { registry };
+        if repository.chars().any(char::is_uppercase) {
+            return Err(wrong("repository names are lower case"));
+        }
+        if repository.len() > LONGEST_REPOSITORY || !repository.split('/').all(is_component) {
+            return Err(wrong(
+                "the repository has to be words of a-z, 0-9 and single . _ - between them, separated by /",
+            ));
+        }
+        if repository.len() == 64 && repository.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong("it is an image id; docker-daemon: takes those"));
+        }
+        if tag.is_some_and(|tag| !is_tag(tag)) {
+            return Err(wrong(
+                "the tag has to be up to 128 of A-Z, a-z, 0-9, _ . - and begin with none of the last two",
+            ));
+        }
+        let is_official = registry == DOCKER_HUB && !repository.contains('/');
         Ok(Self {
-            registry: parsed.registry().to_owned(),
-            repository: parsed.repository().to_owned(),
-            tag: parsed.tag().filter(|_| tag_written).map(str::to_owned),
+            registry: registry.to_owned(),
+            repository: if is_official { format!("library/{repository}") } else { repository },
+            tag: tag.map(str::to_owned),
             digest,
         })
     }
+}
+
+/// Whether the part before the first slash is a registry and not a part of the repository.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let is_address = |text: &str| {
+        text.strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
+    };
+    let has_mark = host.contains('.') || port.is_some() || host == "localhost" || host.chars().any(char::is_uppercase);
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    port.is_none_or(is_port) && (is_address(host) || (has_mark && host.split('.').all(is_label)))
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let separators = text.split(|c: char| c.is_ascii() && is_word(c as u8)).filter(|between| !between.is_empty());
+    text.bytes().next().is_some_and(is_word)
+        && text.bytes().last().is_some_and(is_word)
+        && separators
+            .into_iter()
+            .all(|between| matches!(between, "." | "_" | "__") || between.bytes().all(|byte| byte == b'-'))
+}
+
+/// `\w[\w.-]{0,127}`
+fn is_tag(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.len() <= 128
+        && text.bytes().next().is_some_and(is_word)
+        && text.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
 }
 
 impl fmt::Display for Name {
@@ -244,6 +314,52 @@ mod tests {
     fn a_port_is_not_a_tag() {
         let name: Name = "localhost:5000/x".parse().unwrap();
         assert_eq!((name.registry.as_str(), name.repository.as_str(), name.tag), ("localhost:5000", "x", None));
+    }
+
+    #[test]
+    fn names_are_read_as_docker_reads_them() {
+        for (text, expected) in [
+            ("ubuntu", "docker.io/library/ubuntu:latest"),
+            ("index.docker.io/a/b:1", "docker.io/a/b:1"),
+            ("a/b", "docker.io/a/b:latest"),
+            ("localhost/b", "localhost/b:latest"),
+            ("UPPER/case", "UPPER/case:latest"),
+            ("[::1]:5000/x", "[::1]:5000/x:latest"),
+            ("10.0.0.1:5000/a/b__c/d--e.f:V_1.2-3", "10.0.0.1:5000/a/b__c/d--e.f:V_1.2-3"),
+        ] {
+            assert_eq!(text.parse::<Name>().unwrap().to_string(), expected);
+        }
+        let digest = Digest::of(b"");
+        let name: Name = format!("a/b:1@{digest}").parse().unwrap();
+        assert_eq!((name.tag.as_deref(), name.digest), (Some("1"), Some(digest)));
+    }
+
+    #[test]
+    fn what_docker_refuses_is_refused() {
+        let long = "a".repeat(256);
+        let id = "0".repeat(64);
+        for text in [
+            "",
+            ":",
+            "a/",
+            "/a",
+            "a//b",
+            "-a/b",
+            "a._b",
+            "a___b",
+            "a:",
+            "a:-x",
+            "a:x y",
+            "a@sha256:1",
+            "http://a/b",
+            "a\n",
+            "ä",
+            "a.b:x/c",
+            &long,
+            &id,
+        ] {
+            assert!(text.parse::<Name>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

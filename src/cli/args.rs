@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::platform::PlatformChoice;
-use crate::reference::ImageReference;
 use crate::verdict::Severity;
 
 /// Says, before a deployment does, whether a container image works as the image a CI/CD step runs in.
@@ -65,7 +64,7 @@ pub enum Command {
 pub struct CheckArguments {
     /// The images to judge.
     #[arg(value_name = "IMAGE", required = true, long_help = IMAGE_HELP)]
-    pub images: Vec<ImageReference>,
+    pub images: Vec<String>,
     /// The target to judge for: a built-in profile or a profile file. Repeatable.
     #[arg(long, value_name = "NAME or FILE", default_value = "octopus")]
     pub profile: Vec<String>,
@@ -98,7 +97,7 @@ pub struct CheckArguments {
 pub struct FactsArguments {
     /// The image.
     #[arg(value_name = "IMAGE", long_help = IMAGE_HELP)]
-    pub image: ImageReference,
+    pub image: String,
     #[command(flatten)]
     /// How images are reached.
     pub sources: SourceArguments,

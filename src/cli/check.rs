@@ -13,7 +13,7 @@ use crate::image::registry::RegistryOptions;
 use crate::image::{self, SourceOptions};
 use crate::lint;
 use crate::parameters::Parameters;
-use crate::reference::ImageReference;
+use crate::reference::{ImageReference, NotAReference};
 use crate::report::{self, ImageReport, ImageResult, Report, TextStyle};
 use crate::rootfs::{Rootfs, StackedLayer};
 use crate::verdict::{Outcome, Verdict};
@@ -40,17 +40,16 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let targets = targets(arguments)?;
     let reader = Reader::new(&arguments.sources);
     let mut results = Vec::new();
-    for reference in &arguments.images {
-        match reader.read(reference) {
+    for given in &arguments.images {
+        match reader.read(given) {
             Ok(images) => {
                 for (image, facts) in images {
                     results.extend(targets.iter().map(|target| judged(target, &image, &facts)));
                 }
             }
-            Err(error) => {
-                let message = about(reference, &error.to_string());
+            Err(message) => {
                 super::complain(&message);
-                let failed = |target: &Target| ImageResult::failed(&reference.given, &target.name, message.clone());
+                let failed = |target: &Target| ImageResult::failed(given, &target.name, message.clone());
                 results.extend(targets.iter().map(failed));
             }
         }
@@ -65,9 +64,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
 /// # Errors
 /// The image cannot be read, or the facts cannot be printed.
 pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
-    let images = Reader::new(&arguments.sources)
-        .read(&arguments.image)
-        .map_err(|error| Failure(about(&arguments.image, &error.to_string())))?;
+    let images = Reader::new(&arguments.sources).read(&arguments.image).map_err(Failure)?;
     for (image, facts) in images {
         let document = serde_json::json!({ "image": image, "facts": facts });
         print(&format!("{document:#}\n"))?;
@@ -76,8 +73,8 @@ pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
 }
 
 /// An error with the image it is about, unless it names it itself.
-fn about(reference: &ImageReference, error: &str) -> String {
-    let given = crate::printable::excerpt(&reference.given, 300);
+fn about(given: &str, error: &str) -> String {
+    let given = crate::printable::excerpt(given, 300);
     if error.contains(given.as_str()) { error.to_owned() } else { format!("{given}: {error}") }
 }
 
@@ -124,8 +121,14 @@ impl<'a> Reader<'a> {
         Self { arguments, options, jobs }
     }
 
-    /// The images that a reference names, read.
-    fn read(&self, reference: &ImageReference) -> image::Result<Vec<(ImageReport, Facts)>> {
+    /// The images that somebody named, read; or why they cannot be, in one line that names them.
+    fn read(&self, given: &str) -> Result<Vec<(ImageReport, Facts)>, String> {
+        let reference: ImageReference =
+            given.parse().map_err(|error: NotAReference| about(given, &error.to_string()))?;
+        self.read_reference(&reference).map_err(|error| about(given, &error.to_string()))
+    }
+
+    fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<(ImageReport, Facts)>> {
         let choice = self.arguments.platform.clone().unwrap_or_default();
         let progress = Progress::show(self.arguments, reference);
         let opened = image::open(reference, &self.options, &choice)?;

@@ -7,6 +7,7 @@ mod rules;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Color, Command};
@@ -25,7 +26,10 @@ impl From<crate::catalog::Error> for Failure {
 /// Carries out what the process's arguments ask.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return wrong_arguments(&error),
+    };
     choose_colors(arguments.color);
     if let Err(error) = ctrlc::set_handler(interrupted) {
         complain(&format!("cannot listen for interrupts: {error}"));
@@ -42,6 +46,21 @@ pub fn run() -> ExitCode {
         complain(&failure.to_string());
         ExitCode::from(2)
     })
+}
+
+/// Help and version are printed as asked; a wrong argument gets one line, as every other error does.
+fn wrong_arguments(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let told: Vec<&str> =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    let told = told.join(" ");
+    complain(&format!("{} (see imglint --help)", told.strip_prefix("error: ").unwrap_or(&told)));
+    ExitCode::from(2)
 }
 
 /// The contract counts an interrupted check as one that could not be made.

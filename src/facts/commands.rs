@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Command, CommandState, SearchPath};
+use super::{Command, CommandState, Program, SearchPath};
 use crate::layer::Kind;
 use crate::layer::path::{absolute, join};
 use crate::platform::Platform;
@@ -49,7 +49,7 @@ pub fn command(rootfs: &Rootfs, path: &SearchPath, platform: &Platform, name: &s
         passed_over.join("; ")
     };
     let state = if passed_over.is_empty() { CommandState::Missing } else { CommandState::Unusable };
-    Command { state, place: path.place.clone(), target: None, why: Some(why) }
+    Command { state, place: path.place.clone(), why: Some(why), ..Command::default() }
 }
 
 fn hit(rootfs: &Rootfs, platform: &Platform, path: &str, node: &Node<'_>) -> Command {
@@ -57,7 +57,19 @@ fn hit(rootfs: &Rootfs, platform: &Platform, path: &str, node: &Node<'_>) -> Com
     let target = (node.path != path).then(|| absolute(&node.path));
     let why = cannot_start(rootfs, platform, node, MOST_INTERPRETERS);
     let state = if why.is_some() { CommandState::Unusable } else { CommandState::Usable };
-    Command { state, place, target, why }
+    Command { state, place, target, why, program: program(node) }
+}
+
+fn program(node: &Node<'_>) -> Option<Program> {
+    let detail = node.detail?;
+    match &detail.elf {
+        Some(elf) => Some(Program {
+            architecture: elf.architecture().map(str::to_owned),
+            interpreter: elf.interpreter.clone(),
+            needed: elf.needed.clone(),
+        }),
+        None => detail.interpreter_line.clone().map(|line| Program { interpreter: Some(line), ..Program::default() }),
+    }
 }
 
 /// Why the kernel would not start a file, as a sentence about it; nothing if it would.

@@ -44,7 +44,14 @@ pub fn configuration(configuration: &Configuration) -> ConfigurationFacts {
         working_dir: text("WorkingDir", "WORKDIR", &run.working_dir),
         volumes: run.volumes.iter().map(|volume| text("Volumes", "VOLUME", volume)).collect(),
         shell: words("Shell", "SHELL", &run.shell),
-        labels: run.labels.clone(),
+        labels: run
+            .labels
+            .iter()
+            .map(|(name, value)| {
+                let place = set_by("Labels", "LABEL", &format!("{name}="));
+                (name.clone(), Setting { value: value.clone(), place })
+            })
+            .collect(),
     }
 }
 

@@ -8,10 +8,11 @@ use crate::image::{Image, ManifestKind, SourceKind};
 use crate::reference::Name;
 use crate::rootfs::Rootfs;
 
-/// Whether an image's layers say anything about it that imglint understands.
+/// Whether an image's layers say anything about it that imglint understands. An image that names no operating system
+/// is one for Linux.
 #[must_use]
 pub fn needs_layers(image: &Image) -> bool {
-    image.configuration.is_some() && image.platform.os == "linux"
+    image.configuration.is_some() && matches!(image.platform.os.as_str(), "linux" | "")
 }
 
 /// Gathers the facts. `name` is what the image is pulled by, where there is such a name; `rootfs` are its layers, if
@@ -48,9 +49,16 @@ pub fn gather(image: &Image, source: SourceKind, name: Option<&Name>, rootfs: Op
 fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootfs: &Rootfs) {
     let path = configuration::search_path(settings);
     facts.os_release = os_release::os_release(rootfs);
-    facts.libc = libc::libc(rootfs, &image.platform, &facts.os_release);
     facts.user = user::user(&settings.user, rootfs);
-    facts.commands = Fact::Known(commands::commands(rootfs, &path, &image.platform));
+    // Engines take such an image for one of their own architecture, whichever that is.
+    if image.platform.architecture.is_empty() {
+        let why = "the configuration does not say for which architecture the image is";
+        facts.libc = Fact::unknown(why);
+        facts.commands = Fact::unknown(why);
+    } else {
+        facts.libc = libc::libc(rootfs, &image.platform, &facts.os_release);
+        facts.commands = Fact::Known(commands::commands(rootfs, &path, &image.platform));
+    }
     facts.path = Fact::Known(path);
 }
 

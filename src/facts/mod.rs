@@ -267,7 +267,7 @@ pub struct ConfigurationFacts {
     /// The words of `Shell`, empty for the default.
     pub shell: Setting<Vec<String>>,
     /// Labels by name.
-    pub labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, Setting<String>>,
 }
 
 /// The user a container runs as.
@@ -308,6 +308,20 @@ pub struct Command {
     pub target: Option<String>,
     /// Why it cannot be run, or where it was looked for: a sentence without its full stop.
     pub why: Option<String>,
+    /// What kind of program the hit is.
+    pub program: Option<Program>,
+}
+
+/// What the kernel needs to know of a program to start it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Program {
+    /// The architecture of an ELF file in Go's words; nothing for a script.
+    pub architecture: Option<String>,
+    /// Who starts it: PT_INTERP of an ELF file, what follows `#!` of a script; nothing for a static program.
+    pub interpreter: Option<String>,
+    /// The libraries it names (DT_NEEDED), in order.
+    pub needed: Vec<String>,
 }
 
 /// Whether a command can be run.

@@ -203,7 +203,7 @@ impl Reader<'_> {
 fn is_no_image(descriptor: &Descriptor) -> bool {
     descriptor.platform.as_ref().is_some_and(Platform::is_unknown)
         || descriptor.annotations.contains_key("vnd.docker.reference.type")
-        || descriptor.artifact_type.is_some()
+        || descriptor.artifact_type.as_deref().is_some_and(|kind| !manifest::is_image_config(kind))
 }
 
 /// What the configuration says, and where it says nothing, the index entry.

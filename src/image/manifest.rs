@@ -115,13 +115,20 @@ impl Manifest {
     /// another configuration (image-spec, manifest.md, "Guidelines for Artifact Usage").
     #[must_use]
     pub fn is_image(&self) -> bool {
-        matches!(
-            self.config.media_type.as_str(),
-            "" | "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
-                // Written by old builders and accepted by engines.
-                | "application/octet-stream"
-        )
+        is_image_config(&self.config.media_type)
     }
+}
+
+/// Whether a configuration of this media type is an image's.
+#[must_use]
+pub fn is_image_config(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "" | "application/vnd.oci.image.config.v1+json"
+            | "application/vnd.docker.container.image.v1+json"
+            // Written by old builders and accepted by engines.
+            | "application/octet-stream"
+    )
 }
 
 /// Reads a manifest or an index. `what` names it in errors; `media_type` is what the registry or the descriptor said.

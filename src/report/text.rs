@@ -14,6 +14,9 @@ const LONGEST_INSTRUCTION: usize = 120;
 /// How far what belongs to a finding is moved in.
 const INDENT: &str = "           ";
 
+/// The first words of lines in a fix that are to be copied as they are.
+const INSTRUCTIONS: [&str; 5] = ["RUN ", "FROM ", "ENV ", "COPY ", "ENTRYPOINT "];
+
 /// How the report for people is laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct TextStyle {
@@ -44,6 +47,9 @@ pub fn text(report: &Report, style: TextStyle) -> String {
     }
     if report.results.len() > 1 {
         page.summary(report);
+    }
+    if !style.quiet && report.results.iter().any(|result| !result.findings.is_empty()) {
+        page.line(format_args!("\n{DIM}`imglint explain RULE` tells why a rule is there.{DIM:#}"));
     }
     page.out
 }
@@ -129,43 +135,46 @@ impl Page {
         let open = if finding.outcome == Outcome::Unknown { " (could not be decided)" } else { "" };
         let (rule, title) = (printable(&finding.rule), printable(&finding.title));
         self.line(format_args!("  {color}{word:<7}{color:#}  {BOLD}{title}{BOLD:#}{open}  {DIM}[{rule}]{DIM:#}"));
-        for evidence in &finding.evidence {
-            self.evidence(evidence);
+        for (number, evidence) in finding.evidence.iter().enumerate() {
+            self.wrapped(INDENT, &evidence.statement);
+            // Several statements about one place name it once.
+            if finding.evidence.get(number + 1).is_none_or(|next| next.place != evidence.place) {
+                self.place(evidence);
+            }
         }
         if finding.outcome == Outcome::Fail {
             self.fix(&finding.fix);
         }
-        self.line(format_args!("{INDENT}{DIM}see {}{DIM:#}", printable(&finding.docs)));
+        if self.style.verbose {
+            self.line(format_args!("{INDENT}{DIM}see {}{DIM:#}", printable(&finding.docs)));
+        }
         if let Some(ignored) = &reported.ignored {
             self.wrapped(INDENT, &format!("ignored: {}", ignored.reason));
         }
     }
 
-    fn evidence(&mut self, evidence: &Evidence) {
-        self.wrapped(INDENT, &evidence.statement);
-        let place = &evidence.place;
+    /// Where a statement can be seen, as far as it does not say so itself.
+    fn place(&mut self, evidence: &Evidence) {
+        let (place, statement) = (&evidence.place, &evidence.statement);
         let mut parts: Vec<String> = Vec::new();
         parts.extend(place.field.clone());
-        parts.extend(place.path.as_ref().filter(|path| !evidence.statement.contains(path.as_str())).cloned());
+        parts.extend(place.path.as_ref().filter(|path| !statement.contains(path.as_str())).cloned());
         parts.extend(place.layer.map(|layer| format!("layer {layer}")));
-        parts.extend(place.instruction.as_ref().map(|text| excerpt(text, LONGEST_INSTRUCTION)));
+        let instruction = place.instruction.as_ref().filter(|text| !statement.contains(text.as_str()));
+        parts.extend(instruction.map(|text| excerpt(text, LONGEST_INSTRUCTION)));
         if !parts.is_empty() {
             let parts: Vec<_> = parts.iter().map(|part| printable(part).into_owned()).collect();
             self.line(format_args!("{INDENT}{DIM}at {}{DIM:#}", parts.join(", ")));
         }
     }
 
-    /// The fix may hold lines to be copied, which are not wrapped.
+    /// The fix may hold lines to be copied (indented, or Dockerfile instructions), which are not wrapped.
     fn fix(&mut self, fix: &str) {
         let mut label = "fix: ";
-        for line in fix.lines() {
-            let is_code = line.starts_with("  ")
-                || line.starts_with("RUN ")
-                || line.starts_with("FROM ")
-                || line.starts_with("ENV ");
-            if is_code {
-                self.line(format_args!("{INDENT}     {}", printable(line)));
-            } else if !line.trim().is_empty() {
+        for line in fix.lines().filter(|line| !line.trim().is_empty()) {
+            if line.starts_with("  ") || INSTRUCTIONS.iter().any(|word| line.starts_with(word)) {
+                self.line(format_args!("{INDENT}{label}{}", printable(line.trim_end())));
+            } else {
                 self.wrapped_with(&format!("{INDENT}{label}"), &format!("{INDENT}     "), line);
             }
             label = "     ";

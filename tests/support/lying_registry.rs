@@ -1,9 +1,17 @@
 //! A registry inside the test process, in plain HTTP/1.1 by hand, that answers whatever a test wants, true or not.
 
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is how a failure is told")]
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -130,16 +138,32 @@ pub struct LyingRegistry {
 impl LyingRegistry {
     /// Starts one that answers every request but the first look at `/v2/` with what `answer` makes of it.
     pub fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listen(None, answer)
+    }
+
+    /// As [`start`](Self::start), with TLS by the certificate in `tls/`; with `client_certificate` only for those who
+    /// show the one there.
+    pub fn start_tls(client_certificate: bool, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listen(Some(Arc::new(tls(client_certificate))), answer)
+    }
+
+    fn listen(tls: Option<Arc<ServerConfig>>, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                let (answer, log, tls) = (Arc::clone(&answer), Arc::clone(&log), tls.clone());
                 thread::spawn(move || {
+                    stream.set_nodelay(true).unwrap();
                     // A client that goes away is none of the server's business.
-                    let _ = serve(&stream, &*answer, &log);
+                    let _ = match tls {
+                        None => serve(stream, &*answer, &log),
+                        Some(tls) => {
+                            serve(StreamOwned::new(ServerConnection::new(tls).unwrap(), stream), &*answer, &log)
+                        }
+                    };
                 });
             }
         });
@@ -163,26 +187,50 @@ impl LyingRegistry {
     }
 }
 
-fn serve(stream: &TcpStream, answer: &dyn Fn(&Seen) -> Reply, log: &Mutex<Vec<Seen>>) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
+/// The path of a file in `tls/`.
+pub fn tls_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls").join(name)
+}
+
+fn tls(client_certificate: bool) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let certificates =
+        |name| -> Vec<_> { CertificateDer::pem_file_iter(tls_file(name)).unwrap().map(Result::unwrap).collect() };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder = builder.unwrap();
+    let builder = if client_certificate {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates("authority.pem"));
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        builder.with_client_cert_verifier(verifier.unwrap())
+    } else {
+        builder.with_no_client_auth()
+    };
+    builder
+        .with_single_cert(certificates("server.pem"), PrivateKeyDer::from_pem_file(tls_file("server.key")).unwrap())
+        .unwrap()
+}
+
+fn serve(stream: impl Read + Write, answer: &dyn Fn(&Seen) -> Reply, log: &Mutex<Vec<Seen>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let mut stream = stream;
     if reader.fill_buf()?.first() == Some(&0x16) {
         // What Go's server says to a TLS greeting.
-        return stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
+        return reader
+            .get_mut()
+            .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
     }
     while let Some(seen) = request(&mut reader)? {
         let first_look = seen.path == "/v2/" && log.lock().unwrap().is_empty();
         log.lock().unwrap().push(seen.clone());
         let reply = if first_look { Reply::ok("{}") } else { answer(&seen) };
-        if !send(&mut stream, reply)? {
+        if !send(reader.get_mut(), reply)? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-fn request(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Seen>> {
+fn request(reader: &mut impl BufRead) -> std::io::Result<Option<Seen>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -207,7 +255,7 @@ fn request(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Seen>> 
 }
 
 /// Sends a reply; says whether the connection can go on.
-fn send(stream: &mut &TcpStream, reply: Reply) -> std::io::Result<bool> {
+fn send(stream: &mut (impl Read + Write), reply: Reply) -> std::io::Result<bool> {
     let mut head = format!("HTTP/1.1 {} Status\r\n", reply.status);
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -238,7 +286,7 @@ fn send(stream: &mut &TcpStream, reply: Reply) -> std::io::Result<bool> {
     }
 }
 
-fn chunk(stream: &mut &TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+fn chunk(stream: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
     stream.write_all(format!("{:x}\r\n", bytes.len()).as_bytes())?;
     stream.write_all(bytes)?;
     stream.write_all(b"\r\n")

@@ -17,6 +17,7 @@ use super::hosts;
 use super::retry::Failure;
 use super::transport::{Get, Transport};
 use crate::image::{Error, ErrorKind, Result};
+use crate::printable::excerpt;
 
 /// The largest answer of a token server, in bytes.
 const LARGEST_ANSWER: u64 = 1024 * 1024;
@@ -33,6 +34,8 @@ pub(super) struct Auth {
     credentials: Credentials,
     found: OnceLock<Arc<Found>>,
     state: Mutex<State>,
+    /// The newest token, to be kept out of messages.
+    issued: Mutex<String>,
 }
 
 /// All requests of one image need the same scope, so one proof is kept, and it is renewed under the lock: threads that
@@ -67,6 +70,7 @@ impl Auth {
             credentials,
             found: OnceLock::new(),
             state: Mutex::default(),
+            issued: Mutex::default(),
         }
     }
 
@@ -131,7 +135,7 @@ impl Auth {
             Err(error) => return error.into(),
         };
         let (host, registry) = (self.host(), &self.registry);
-        let said = self.hide(said);
+        let said = self.shown(said);
         let colon = if said.is_empty() { "" } else { ": " };
         match (&found.credential, &found.problem) {
             (Some(credential), _) => {
@@ -145,12 +149,18 @@ impl Auth {
         }
     }
 
-    /// `text` without this registry's secrets.
-    pub(super) fn hide(&self, text: &str) -> String {
-        match self.found.get().and_then(|found| found.credential.as_ref()) {
-            Some(credential) => credential.hide(text),
-            None => text.to_owned(),
+    /// What a registry said, fit to be shown: no secrets, which are looked for before anything is shortened, nothing
+    /// that steers a terminal, and not much of it.
+    pub(super) fn shown(&self, said: &str) -> String {
+        let mut text = said.to_owned();
+        if let Some(credential) = self.found.get().and_then(|found| found.credential.as_ref()) {
+            text = credential.hide(&text);
         }
+        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        if !issued.is_empty() {
+            text = text.replace(issued.as_str(), "…");
+        }
+        excerpt(&text, 200)
     }
 
     fn renew(&self, transport: &Transport, state: &mut State, challenge: Challenge) -> Result<(), Failure> {
@@ -207,7 +217,7 @@ impl Auth {
         };
         let (status, host) = (answer.response.status(), answer.host.clone());
         if !status.is_success() {
-            let said = self.hide(&transport.said(&mut answer));
+            let said = self.shown(&transport.said(&mut answer));
             return Err(match (transport.overloaded(&self.image, &answer, &said), status.as_u16()) {
                 (Some(failure), _) => failure,
                 (None, 400 | 401 | 403) => self.refused(&said),
@@ -220,6 +230,7 @@ impl Auth {
         let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| no_token())?;
         let named = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty());
         let token = named.ok_or_else(no_token)?;
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&token);
         let seconds = answer.expires_in.as_ref().and_then(serde_json::Value::as_f64).filter(|seconds| *seconds >= 1.0);
         let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(USUAL_LIFE);
         // A little early, as the request with it takes a while too.

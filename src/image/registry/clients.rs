@@ -41,21 +41,23 @@ impl Clients {
         for path in &options.ca {
             authorities.extend(certificates_at(path)?);
         }
-        let mut pair = options.client_cert.clone().zip(options.client_key.clone());
+        let pair = options.client_cert.clone().zip(options.client_key.clone());
         if pair.is_none() && (options.client_cert.is_some() || options.client_key.is_some()) {
             let what = "a client certificate needs its key and a key its certificate (--tls-cert and --tls-key)";
             return Err(Error::new(ErrorKind::Unsupported, what));
         }
+        let mut identity = pair.map(|(certificate, key)| self::identity(&certificate, &key)).transpose()?;
         if let Some(folder) = &options.places.certificates {
             for path in files_in(&folder.join(registry)) {
                 match path.extension().and_then(|extension| extension.to_str()) {
-                    Some("crt") => authorities.extend(certificates(&path)?),
-                    Some("cert") if pair.is_none() => pair = Some((path.clone(), path.with_extension("key"))),
+                    Some("crt") => authorities.extend(if_allowed(certificates(&path))?.into_iter().flatten()),
+                    Some("cert") if identity.is_none() => {
+                        identity = if_allowed(self::identity(&path, &path.with_extension("key")))?;
+                    }
                     _ => {}
                 }
             }
         }
-        let identity = pair.map(|(certificate, key)| identity(&certificate, &key)).transpose()?;
         Ok(Self { options: options.clone(), authorities, identity, made: Mutex::default() })
     }
 
@@ -115,6 +117,14 @@ impl Clients {
                 format!("TLS cannot be set up: {why} (--tls-ca names a file with certificates to trust)"),
             )
         })
+    }
+}
+
+/// Nothing for a file that may not be read: those in Docker's folder can be meant for its daemon alone.
+fn if_allowed<T>(outcome: Result<T>) -> Result<Option<T>> {
+    match outcome {
+        Err(error) if error.kind() == ErrorKind::Denied => Ok(None),
+        other => other.map(Some),
     }
 }
 

@@ -112,7 +112,7 @@ impl Session {
 
     /// What an answer that is no success means.
     fn failure(&self, what: &str, mut answer: Answer) -> Failure {
-        let said = self.auth.hide(&self.transport.said(&mut answer));
+        let said = self.auth.shown(&self.transport.said(&mut answer));
         if let Some(failure) = self.transport.overloaded(what, &answer, &said) {
             return failure;
         }
@@ -124,7 +124,7 @@ impl Session {
                 error(ErrorKind::NotFound, format!("{host} answers {status} with a web page: is it a registry?"))
             }
             404 if !answer.strayed => {
-                let hint = if self.is_anonymous() {
+                let hint = if what == self.image && self.is_anonymous() {
                     " (many registries answer so for private images too, and there are no credentials for it)"
                 } else {
                     ""

@@ -42,7 +42,7 @@ impl fmt::Debug for AuthFile {
 #[serde(default, rename_all = "camelCase")]
 struct Content {
     auths: Option<BTreeMap<String, Option<Entry>>>,
-    cred_helpers: Option<BTreeMap<String, String>>,
+    cred_helpers: Option<BTreeMap<String, Option<String>>>,
     creds_store: Option<String>,
 }
 
@@ -82,7 +82,9 @@ impl AuthFile {
     /// The helper for a registry: its own, else the one for all.
     pub(super) fn helper(&self, registry: &str) -> Option<&str> {
         let own = self.content.cred_helpers.iter().flatten().find(|(key, _)| normal(key) == registry_key(registry));
-        own.map(|(_, name)| name.as_str()).or(self.content.creds_store.as_deref()).filter(|name| !name.is_empty())
+        own.and_then(|(_, name)| name.as_deref())
+            .or(self.content.creds_store.as_deref())
+            .filter(|name| !name.is_empty())
     }
 
     /// What the file itself holds for a repository. The most specific key wins: Podman keeps credentials for parts of a

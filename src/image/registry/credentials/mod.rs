@@ -1,7 +1,7 @@
 //! Which credentials this machine has for a repository: Docker's and Podman's files and their helpers.
 
 mod file;
-mod helper;
+mod program;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -125,11 +125,11 @@ impl Credentials {
 /// Docker Hub's helpers know it by its oldest address, Podman's by its name.
 fn ask(name: &str, path: Option<&std::ffi::OsStr>, registry: &str) -> Result<Option<Secret>, String> {
     if registry == file::DOCKER_HUB
-        && let Some(secret) = helper::get(name, path, file::DOCKER_HUB_KEY, helper::LONGEST)?
+        && let Some(secret) = program::get(name, path, file::DOCKER_HUB_KEY, program::LONGEST)?
     {
         return Ok(Some(secret));
     }
-    helper::get(name, path, registry, helper::LONGEST)
+    program::get(name, path, registry, program::LONGEST)
 }
 
 #[cfg(test)]

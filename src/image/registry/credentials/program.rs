@@ -108,7 +108,8 @@ fn find(name: &str, path: Option<&OsStr>) -> Result<PathBuf, String> {
         .ok_or_else(|| format!("the credential helper docker-credential-{name} is not in the search path"))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

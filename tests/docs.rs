@@ -1,0 +1,59 @@
+//! Holds the generated parts of the documentation to what the program says. `IMGLINT_BLESS=1 cargo test --test docs`
+//! writes them anew.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy takes only #[test] functions for tests")]
+
+use std::path::Path;
+use std::process::Command;
+
+mod support;
+
+const FIRST_CHECK: &[&str] = &["check", "fixtures/hello"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn imglint(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imglint"));
+    let output = command.args(arguments).current_dir(root()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Compares what stands between two marks of the README with what should, or writes it.
+fn holds(mark: &str, expected: &str) {
+    let path = root().join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (start, end) = (format!("<!-- generated: {mark} -->\n"), "<!-- end -->");
+    let from = readme.find(&start).unwrap_or_else(|| panic!("README.md has no mark {start:?}")) + start.len();
+    let to = from + readme[from..].find(end).unwrap();
+    if std::env::var_os("IMGLINT_BLESS").is_some() {
+        std::fs::write(&path, format!("{}{expected}{}", &readme[..from], &readme[to..])).unwrap();
+        return;
+    }
+    assert_eq!(&readme[from..to], expected, "README.md is stale: IMGLINT_BLESS=1 cargo test --test docs");
+}
+
+#[test]
+fn the_readme_shows_what_the_first_check_and_the_rule_list_really_print() {
+    let first = imglint(FIRST_CHECK);
+    assert!(first.contains("incompatible"), "{first}");
+    holds("first-check", &format!("```console\n$ cargo run -q -- {}\n{first}```\n", FIRST_CHECK.join(" ")));
+    holds("rules", &imglint(&["rules", "--markdown"]));
+}
+
+#[test]
+fn the_image_of_the_readme_is_what_its_script_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("hello");
+    let status = match Command::new("python3").arg(root().join("fixtures/make-hello")).arg(&made).status() {
+        Ok(status) => status,
+        Err(_) => {
+            support::leave_out("python3");
+            return;
+        }
+    };
+    assert!(status.success());
+    let same = Command::new("diff").arg("-r").arg(root().join("fixtures/hello")).arg(&made).status().unwrap();
+    assert!(same.success(), "fixtures/hello differs from what fixtures/make-hello makes");
+}

@@ -1,0 +1,58 @@
+//! What passes and is tried again, and what does not and is told.
+
+use super::*;
+
+#[test]
+fn what_passes_is_waited_out() {
+    let server = one_after_another(vec![
+        |_| Reply::error(429, "TOOMANYREQUESTS", "slow down").with("Retry-After", "3600"),
+        |_| Reply::new(503, "").with("Retry-After", "Mon, 23 Nov 2099 10:00:00 GMT"),
+        |_| Reply::ok(MANIFEST).cut_after(10),
+        |_| Reply::ok(MANIFEST),
+    ]);
+    assert_eq!(open(&server).root().unwrap().bytes, MANIFEST);
+}
+
+#[test]
+fn too_many_requests_for_ever_are_told() {
+    let server = LyingRegistry::start(|_| Reply::error(429, "TOOMANYREQUESTS", "pull rate limit"));
+    fails(open(&server).root(), ErrorKind::Unreachable, &["no more requests", "429", "pull rate limit"]);
+    assert_eq!(server.seen().len(), 4);
+}
+
+#[test]
+fn a_registry_of_this_machine_may_speak_plain_http() {
+    let server = LyingRegistry::start(|_| Reply::ok(MANIFEST));
+    let options = RegistryOptions { insecure: Vec::new(), ..options() };
+    assert_eq!(open_as(&server.host(), ":1", &options).root().unwrap().bytes, MANIFEST);
+    let by_name = format!("localhost:{}", server.port());
+    assert_eq!(open_as(&by_name, ":1", &options).root().unwrap().bytes, MANIFEST);
+}
+
+#[test]
+fn a_host_where_nobody_listens_is_told() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let outcome = Registry::open(&format!("{host}/team/app").parse().unwrap(), &options());
+    fails(outcome, ErrorKind::Unreachable, &["nobody answers", &host]);
+}
+
+#[test]
+fn a_host_that_speaks_plain_http_where_https_is_wanted_is_told() {
+    let plain = LyingRegistry::start(|_| Reply::ok(MANIFEST));
+    let url = format!("https://localhost:{}/", plain.port());
+    let server = LyingRegistry::start(move |_| Reply::redirect(&url));
+    let words = ["speaks plain HTTP", "--insecure-registry localhost:"];
+    fails(open(&server).root(), ErrorKind::Unreachable, &words);
+}
+
+#[test]
+fn no_wait_goes_beyond_the_time_limit() {
+    let server = LyingRegistry::start(|_| Reply::new(503, "").with("Retry-After", "60"));
+    let retries = Retries { longest_asked: Duration::from_secs(60), ..options().retries };
+    let limited = RegistryOptions { timeout: Some(Duration::from_secs(2)), retries, ..options() };
+    let started = Instant::now();
+    fails(open_as(&server.host(), ":1", &limited).root(), ErrorKind::Unreachable, &["503"]);
+    assert!(started.elapsed() < Duration::from_secs(2));
+}

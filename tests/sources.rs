@@ -1,0 +1,162 @@
+//! The same image gives the same findings wherever it is read from.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail this way")]
+
+mod support;
+
+use std::fs::File;
+
+use serde_json::Value;
+use support::{Run, check, finding, program, real_part, rules};
+
+/// The findings on `tests/support/make-test-images`' image `faulty` as its layout gives them: what all others must give.
+fn expected(images: &str) -> Value {
+    check([format!("oci:{images}/faulty:1.0.0")]).result()
+}
+
+/// Asserts that a run found what the layout's run finds, evidence included.
+fn assert_same(run: &Run, source: &str, images: &str) {
+    let (found, expected) = (run.result(), expected(images));
+    assert_eq!(found["image"]["source"], source);
+    assert_eq!(found["image"]["config_digest"], expected["image"]["config_digest"]);
+    assert_eq!(found["findings"], expected["findings"], "findings from {source}");
+    for list in ["passed", "not_applicable"] {
+        assert_eq!(without_name_rules(&found[list]), without_name_rules(&expected[list]), "{list} from {source}");
+    }
+    assert_eq!(run.code, 1);
+}
+
+/// Rules about the name and the manifest's form may not apply to an archive that has neither.
+fn without_name_rules(rules: &Value) -> Vec<&str> {
+    let about_form = ["tag-floating", "manifest-schema-1", "media-types-mixed"];
+    rules.as_array().unwrap().iter().filter_map(Value::as_str).filter(|rule| !about_form.contains(rule)).collect()
+}
+
+fn images() -> Option<String> {
+    real_part("the test images", "IMGLINT_TEST_IMAGES")
+}
+
+#[test]
+fn the_faulty_image_has_the_faults_it_was_made_with() {
+    let Some(images) = images() else { return };
+    let found = expected(&images);
+    assert_eq!(found["verdict"], "incompatible");
+    assert_eq!(rules(&found, "error", "fail"), ["bash-missing", "cmd-defined", "entrypoint-defined"]);
+    let warnings = rules(&found, "warning", "fail");
+    for rule in ["user-not-root", "volume-over-work-folder"] {
+        assert!(warnings.iter().any(|warning| warning == rule), "{rule} is not in {warnings:?}");
+    }
+    let instruction = |rule| finding(&found, rule)["evidence"][0]["instruction"].clone();
+    assert_eq!(instruction("entrypoint-defined"), "ENTRYPOINT [\"/srv/app/start\"]");
+    assert_eq!(instruction("cmd-defined"), "CMD [\"serve\"]");
+    assert_eq!(instruction("user-not-root"), "USER 1000");
+}
+
+#[test]
+fn a_plain_http_registry_gives_the_same_findings() {
+    let Some(images) = images() else { return };
+    let Some(registry) = real_part("a registry", "IMGLINT_TEST_REGISTRY") else { return };
+    assert_same(&check([format!("docker://{registry}/imglint/faulty:1.0.0")]), "registry", &images);
+}
+
+#[test]
+fn the_engine_gives_the_same_findings() {
+    let Some(images) = images() else { return };
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let arguments = ["check", "--report", "json", "docker-daemon:imglint/faulty:1.0.0"];
+    assert_same(&Run::of(program().env("DOCKER_HOST", &engine).args(arguments)), "docker-daemon", &images);
+}
+
+#[test]
+fn a_name_that_the_engine_has_is_the_engine_s_image() {
+    let Some(images) = images() else { return };
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let arguments = ["check", "--report", "json", "imglint/faulty:1.0.0"];
+    assert_same(&Run::of(program().env("DOCKER_HOST", &engine).args(arguments)), "docker-daemon", &images);
+}
+
+#[test]
+fn a_name_that_the_engine_does_not_have_is_the_registry_s_image() {
+    let Some(images) = images() else { return };
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(registry) = real_part("a registry", "IMGLINT_TEST_REGISTRY") else { return };
+    let name = format!("{registry}/imglint/faulty:1.0.0");
+    let run = Run::of(program().env("DOCKER_HOST", &engine).args(["check", "--report", "json", &name]));
+    assert_same(&run, "registry", &images);
+}
+
+#[test]
+fn an_engine_without_the_image_says_so() {
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let arguments = ["check", "--report", "json", "docker-daemon:imglint/absent:1"];
+    Run::of(program().env("DOCKER_HOST", &engine).args(arguments)).fails_saying(&["imglint/absent:1"]);
+}
+
+#[test]
+fn docker_archives_give_the_same_findings_plain_and_compressed() {
+    let Some(images) = images() else { return };
+    for form in ["docker.tar", "docker.tar.gz", "docker.tar.zst"] {
+        assert_same(&check([format!("docker-archive:{images}/faulty.{form}")]), "docker-archive", &images);
+    }
+}
+
+#[test]
+fn what_the_engine_saved_gives_the_same_findings() {
+    let Some(images) = images() else { return };
+    assert_same(&check([format!("docker-archive:{images}/faulty.saved.tar")]), "docker-archive", &images);
+}
+
+#[test]
+fn an_archive_as_docker_25_writes_it_gives_the_same_findings() {
+    let Some(images) = images() else { return };
+    assert_same(&check([format!("docker-archive:{images}/faulty.docker-25.tar")]), "docker-archive", &images);
+}
+
+#[test]
+fn oci_archives_give_the_same_findings_plain_and_compressed() {
+    let Some(images) = images() else { return };
+    for form in ["oci.tar", "oci.tar.gz"] {
+        assert_same(&check([format!("oci-archive:{images}/faulty.{form}")]), "oci-archive", &images);
+    }
+}
+
+#[test]
+fn a_path_without_transport_is_told_by_its_content() {
+    let Some(images) = images() else { return };
+    for (path, source) in
+        [("faulty", "oci"), ("faulty.oci.tar", "oci-archive"), ("faulty.docker.tar.gz", "docker-archive")]
+    {
+        assert_same(&check([format!("{images}/{path}")]), source, &images);
+    }
+}
+
+#[test]
+fn standard_input_gives_the_same_findings() {
+    let Some(images) = images() else { return };
+    for (form, source) in [
+        ("docker.tar", "docker-archive"),
+        ("docker.tar.zst", "docker-archive"),
+        ("docker-25.tar", "docker-archive"),
+        ("saved.tar", "docker-archive"),
+        ("oci.tar.gz", "oci-archive"),
+    ] {
+        let file = File::open(format!("{images}/faulty.{form}")).unwrap();
+        assert_same(&Run::of(program().args(["check", "--report", "json", "-"]).stdin(file)), source, &images);
+    }
+}
+
+#[test]
+fn debian_s_own_images_are_compatible() {
+    let Some(images) = images() else { return };
+    let mut seen = 0;
+    for release in ["11", "12", "13"] {
+        // A mirror may have dropped the oldest.
+        if !std::path::Path::new(&images).join(format!("debian-{release}")).exists() {
+            continue;
+        }
+        seen += 1;
+        let run = check([format!("oci:{images}/debian-{release}")]);
+        let result = run.result();
+        assert_eq!((run.code, &result["verdict"]), (0, &Value::from("compatible")), "Debian {release}: {result:#}");
+    }
+    assert!(seen >= 2, "only {seen} of Debian 11, 12 and 13 are in {images}");
+}

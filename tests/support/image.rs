@@ -1,0 +1,205 @@
+//! Builds images in code: tar layers, a configuration, and around them an OCI layout or what `docker save` writes.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use imglint::digest::Digest;
+use serde_json::{Value, json};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// A tar under construction: a layer, or an archive around an image.
+#[derive(Clone, Default)]
+pub struct Tar(Vec<u8>);
+
+impl Tar {
+    /// Adds a regular file.
+    pub fn file(self, path: &str, mode: u32, content: &[u8]) -> Self {
+        self.entry(path, mode, b'0', "", content)
+    }
+
+    /// Adds a folder.
+    pub fn folder(self, path: &str) -> Self {
+        self.entry(path, 0o755, b'5', "", b"")
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(self, path: &str, target: &str) -> Self {
+        self.entry(path, 0o777, b'2', target, b"")
+    }
+
+    /// Adds a whiteout: `path` of the layers below is gone.
+    pub fn whiteout(self, path: &str) -> Self {
+        let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
+        let marker = if folder.is_empty() { format!(".wh.{name}") } else { format!("{folder}/.wh.{name}") };
+        self.file(&marker, 0o644, b"")
+    }
+
+    /// The finished tar.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.0.clone();
+        bytes.extend([0; 1024]);
+        bytes
+    }
+
+    fn entry(mut self, path: &str, mode: u32, kind: u8, target: &str, content: &[u8]) -> Self {
+        assert!(path.len() <= 100 && target.len() <= 100, "{path}: ustar takes no longer names here");
+        let mut header = [0_u8; 512];
+        let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+        put(0, path);
+        put(100, &format!("{mode:07o}"));
+        put(108, "0000000");
+        put(116, "0000000");
+        put(124, &format!("{:011o}", content.len()));
+        put(136, "00000000000");
+        put(148, "        ");
+        put(157, target);
+        put(257, "ustar\x0000");
+        header[156] = kind;
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        self.0.extend(header);
+        self.0.extend(content);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+}
+
+/// An image under construction.
+#[derive(Clone)]
+pub struct TestImage {
+    document: Value,
+    layers: Vec<Vec<u8>>,
+}
+
+impl TestImage {
+    /// An image of linux/amd64 without layers whose `config` is the given one.
+    pub fn new(config: Value) -> Self {
+        Self {
+            document: json!({"os": "linux", "architecture": "amd64", "config": config, "history": []}),
+            layers: Vec::new(),
+        }
+    }
+
+    /// An image that can run bash, of this machine's own architecture: loader, C library, bash and os-release of the
+    /// machine that runs the test. Nothing where that is no machine with glibc and bash.
+    pub fn like_this_machine(config: Value) -> Option<Self> {
+        let (architecture, loader, triple) = match std::env::consts::ARCH {
+            "x86_64" => ("amd64", "lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu"),
+            "aarch64" => ("arm64", "lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu"),
+            _ => return None,
+        };
+        let mut tar = Tar::default().file(loader, 0o755, &fs::read(Path::new("/").join(loader)).ok()?);
+        for library in ["libc.so.6", "libtinfo.so.6", "libdl.so.2"] {
+            let found = [format!("lib/{triple}/{library}"), format!("lib64/{library}"), format!("usr/lib/{library}")]
+                .into_iter()
+                .find_map(|path| Some((fs::read(Path::new("/").join(&path)).ok()?, path)));
+            match found {
+                Some((content, path)) => tar = tar.file(&path, 0o755, &content),
+                None if library == "libc.so.6" => return None,
+                None => {}
+            }
+        }
+        tar = tar.file("bin/bash", 0o755, &fs::read("/bin/bash").ok()?).link("bin/sh", "bash");
+        tar = tar.file("etc/os-release", 0o644, b"ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n");
+        Some(
+            Self::new(config).field("architecture", json!(architecture)).layer("COPY / / # made of this machine", &tar),
+        )
+    }
+
+    /// Sets a top-level field of the configuration document; `null` takes it away.
+    pub fn field(mut self, name: &str, value: Value) -> Self {
+        let document = self.document.as_object_mut().unwrap();
+        if value.is_null() {
+            document.remove(name);
+        } else {
+            document.insert(name.to_owned(), value);
+        }
+        self
+    }
+
+    /// Adds a layer and the history entry that made it.
+    pub fn layer(mut self, created_by: &str, tar: &Tar) -> Self {
+        self.layers.push(tar.bytes());
+        self.document["history"].as_array_mut().unwrap().push(json!({"created_by": created_by}));
+        self
+    }
+
+    /// Its `worker` parameter, so that an image of this machine's architecture is not judged for another.
+    pub fn worker(&self) -> String {
+        format!("worker=linux/{}", self.document["architecture"].as_str().unwrap_or("amd64"))
+    }
+
+    fn document(&self) -> Vec<u8> {
+        let diff_ids: Vec<String> = self.layers.iter().map(|tar| Digest::of(tar).to_string()).collect();
+        let mut document = self.document.clone();
+        document["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
+        document.to_string().into_bytes()
+    }
+}
+
+/// Writes an OCI layout with these images: one entry of index.json each, with its platform (when the configuration
+/// says it) and, if not empty, its tag.
+/// Gives the paths of the images' first layers (of the configuration where there is none), for tests that break one.
+pub fn write_layout(folder: &Path, images: &[(&TestImage, &str)]) -> Vec<std::path::PathBuf> {
+    let mut entries = Vec::new();
+    let mut first = Vec::new();
+    for (image, tag) in images {
+        let config = blob(folder, CONFIG, &image.document());
+        let layers: Vec<Value> = image.layers.iter().map(|tar| blob(folder, LAYER, &gzip(tar))).collect();
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
+        let mut entry = blob(folder, MANIFEST, manifest.to_string().as_bytes());
+        if let (Value::String(os), Value::String(architecture)) =
+            (&image.document["os"], &image.document["architecture"])
+        {
+            entry["platform"] = json!({"os": os, "architecture": architecture});
+        }
+        if !tag.is_empty() {
+            entry["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
+        }
+        entries.push(entry);
+        let shown = layers.first().unwrap_or(&config)["digest"].as_str().unwrap();
+        first.push(folder.join("blobs").join(shown.replace(':', "/")));
+    }
+    fs::write(folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    fs::write(folder.join("index.json"), json!({"schemaVersion": 2, "manifests": entries}).to_string()).unwrap();
+    first
+}
+
+/// What `docker save` writes of these images, each with its names.
+pub fn docker_archive(images: &[(&TestImage, &[&str])]) -> Vec<u8> {
+    let mut tar = Tar::default();
+    let mut described = Vec::new();
+    for (image, names) in images {
+        let document = image.document();
+        let config = format!("{}.json", Digest::of(&document).to_string().replace("sha256:", ""));
+        tar = tar.file(&config, 0o644, &document);
+        let mut layers = Vec::new();
+        for (index, layer) in image.layers.iter().enumerate() {
+            let path = format!("{}-{index}/layer.tar", &config[..32]);
+            tar = tar.file(&path, 0o644, layer);
+            layers.push(path);
+        }
+        described.push(json!({"Config": config, "RepoTags": names, "Layers": layers}));
+    }
+    tar.file("manifest.json", 0o644, Value::from(described).to_string().as_bytes()).bytes()
+}
+
+/// Compresses with gzip.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Stores a blob in a layout and describes it.
+pub fn blob(folder: &Path, media_type: &str, bytes: &[u8]) -> Value {
+    let digest = Digest::of(bytes).to_string();
+    let path = folder.join("blobs").join(digest.replace(':', "/"));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+    json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+}
