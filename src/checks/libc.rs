@@ -38,18 +38,23 @@ impl LibcIs {
 fn what_is_there(libc: &Libc) -> Evidence {
     let version = libc.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let name = name(libc.family);
+    // The first sentence is the one that decides.
+    let known_by = libc.known_by.first().map(|sentence| format!(": {sentence}")).unwrap_or_default();
     match (libc.family, &libc.loader.path) {
-        (LibcFamily::None, Some(path)) => libc
-            .loader
-            .says(format!("there is no C library: neither a program loader at {path} nor a libc.so was found")),
-        (LibcFamily::None, None) => {
-            Place::path("/lib").says("there is no C library: neither a program loader nor a libc.so was found")
+        (LibcFamily::None, path) => {
+            let place = if path.is_some() { libc.loader.clone() } else { Place::path("/lib") };
+            // Where there are programs all the same, what they are explains it.
+            let programs = libc.known_by.get(1).map(|sentence| format!("; {sentence}")).unwrap_or_default();
+            place.says(format!("there is no C library where programs look for one{known_by}{programs}"))
         }
         (_, Some(path)) => {
             let layer = libc.loader.layer.map(|layer| format!(" in layer {layer}")).unwrap_or_default();
             libc.loader.says(format!("programs are started with {name}{version} by {path}{layer}"))
         }
-        (_, None) => libc.library.says(format!("the C library is {name}{version}")),
+        (_, None) => {
+            let place = if libc.library.path.is_some() { libc.library.clone() } else { Place::path("/lib") };
+            place.says(format!("the C library is {name}{version}{known_by}"))
+        }
     }
 }
 

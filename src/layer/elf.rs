@@ -247,7 +247,8 @@ fn libc_mark(name: &str, summary: &ElfSummary, head: &[u8]) -> Option<LibcMark> 
     }
     let mark = |family: &str, version: Option<String>| Some(LibcMark { family: family.to_owned(), version });
     if memmem::find(head, b"musl libc").is_some() || memmem::find(head, b"No error information\0").is_some() {
-        return mark("musl", musl_version(head));
+        // Only the library itself has its version; other programs have all kinds of numbers.
+        return mark("musl", (is_libc || is_loader).then(|| musl_version(head)).flatten());
     }
     if name.contains("uClibc") || memmem::find(head, b"/etc/TZ\0").is_some() {
         return mark("uclibc", None);
