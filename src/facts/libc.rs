@@ -264,9 +264,7 @@ impl<'a> Look<'a> {
         let folders = LIBRARY_FOLDERS
             .iter()
             .flat_map(|folder| [format!("{folder}/{triplet}"), format!("{folder}/{hard_float}"), (*folder).to_owned()]);
-        folders
-            .filter_map(|folder| self.find(&format!("{folder}/libc.so.6")))
-            .find(|file| self.is_for_platform(file))
+        folders.filter_map(|folder| self.find(&format!("{folder}/libc.so.6"))).find(|file| self.is_for_platform(file))
     }
 
     /// A C library other than glibc. Of one that is part of a static program, that program is the place.
