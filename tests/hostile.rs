@@ -9,19 +9,16 @@
     reason = "clippy takes only #[test] functions for tests"
 )]
 
-#[path = "support/elf.rs"]
-mod elf;
-#[path = "support/tars.rs"]
-mod tars;
+mod support;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use elf::Elf;
 use imglint::layer::{Error, LayerIndex, decompress, scan};
 use imglint::rootfs::{Rootfs, StackedLayer};
 use proptest::prelude::*;
-use tars::{Member, header, pax, seal, tar};
+use support::elf::{self, Elf};
+use support::tars::{Member, header, pax, seal, tar};
 
 /// More than any header needs.
 const MUCH: u64 = 16 << 20;

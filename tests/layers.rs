@@ -10,12 +10,7 @@
     reason = "clippy takes only #[test] functions for tests"
 )]
 
-#[path = "support/elf.rs"]
-mod elf;
-#[path = "support/listing.rs"]
-mod listing;
-#[path = "support/tars.rs"]
-mod tars;
+mod support;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -24,10 +19,11 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use elf::Elf;
 use imglint::layer::{Kind, LayerIndex, decompress, scan};
-use listing::{gnu_tar, listing, python};
-use tars::{Member, header, pax, seal, tar};
+use support::elf::{self, Elf};
+use support::leave_out;
+use support::listing::{gnu_tar, listing, python};
+use support::tars::{Member, header, pax, seal, tar};
 
 /// Gives a few bytes at a time.
 struct Trickle<'a>(&'a [u8], usize);
@@ -57,7 +53,7 @@ fn check(what: &str, tar: &[u8]) -> LayerIndex {
             assert_eq!(listing(&index), members, "{what}");
             assert_eq!(index.diff_id.as_ref().unwrap().hex(), digest, "{what}");
         }
-        None => println!("left out: there is no python3 to ask about {what}"),
+        None => drop(leave_out(&format!("python3, to ask about {what}"))),
     }
     assert_eq!(index.bytes, tar.len() as u64, "{what}");
     let step = if tar.len() < 50_000 { 1 } else { 509 };
@@ -147,7 +143,8 @@ fn what_gnu_tar_writes_is_read_as_python_reads_it() {
         &["--format=gnu", "--transform=s,^,../../up/,", "-P", "etc", "short", "zz-hard"],
     ] {
         let Some(tar) = gnu_tar(folder.path(), arguments) else {
-            return println!("left out: there is no GNU tar");
+            leave_out("GNU tar");
+            return;
         };
         if arguments[1].starts_with("--label") {
             // The label of a volume is no file to engines either, but to imglint an empty one, which harms nobody.
@@ -164,7 +161,8 @@ fn entries_that_were_appended_replace_the_first_ones() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a"), b"one").unwrap();
     if gnu_tar(folder.path(), &["a"]).is_none() {
-        return println!("left out: there is no GNU tar");
+        leave_out("GNU tar");
+        return;
     }
     let run = |mode: &str| {
         let status = Command::new("tar").current_dir(&folder).args([mode, "x.tar", "a"]).status().unwrap();
@@ -188,7 +186,8 @@ fn a_program_in_a_sparse_file_is_summarised_as_if_it_were_whole() {
     file.write_all(&program[end..]).unwrap();
     for format in ["--format=gnu", "--format=posix"] {
         let Some(sparse) = gnu_tar(folder.path(), &[format, "-S", "program"]) else {
-            return println!("left out: there is no GNU tar");
+            leave_out("GNU tar");
+            return;
         };
         assert!(sparse.len() < 1_000_000, "{} bytes are not sparse", sparse.len());
         let whole = index(&tar(&[Member::file("program", &program)]));

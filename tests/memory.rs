@@ -9,10 +9,7 @@
     reason = "clippy takes only #[test] functions for tests"
 )]
 
-#[path = "support/elf.rs"]
-mod elf;
-#[path = "support/tars.rs"]
-mod tars;
+mod support;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -20,9 +17,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use elf::Elf;
 use imglint::digest::{Algorithm, Digest, Hasher};
-use tars::{Member, header};
+use support::elf::{self, Elf};
+use support::tars::{Member, header};
 
 /// What the program may take at its peak.
 const MOST: u64 = 100 << 20;

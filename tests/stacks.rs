@@ -9,18 +9,15 @@
     reason = "clippy takes only #[test] functions for tests"
 )]
 
-#[path = "support/layer_model.rs"]
-mod model;
-#[path = "support/tars.rs"]
-mod tars;
+mod support;
 
 use std::sync::Arc;
 
 use imglint::layer::{Kind, scan};
 use imglint::rootfs::{Missing, Rootfs, StackedLayer};
-use model::{Node, Step, What, apply, children, names};
 use proptest::prelude::*;
-use tars::Member;
+use support::layer_model::{self as model, Node, Step, What, apply, children, names};
+use support::tars::Member;
 
 /// Few names, so that entries meet one another.
 fn path(deepest: usize) -> impl Strategy<Value = String> {

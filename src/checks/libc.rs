@@ -45,7 +45,7 @@ fn what_is_there(libc: &Libc) -> Evidence {
             let place = if path.is_some() { libc.loader.clone() } else { Place::path("/lib") };
             // Where there are programs all the same, what they are explains it.
             let programs = libc.known_by.get(1).map(|sentence| format!("; {sentence}")).unwrap_or_default();
-            place.says(format!("there is no C library where programs look for one{known_by}{programs}"))
+            place.says(format!("there is no C library that programs find{known_by}{programs}"))
         }
         (_, Some(path)) => {
             let layer = libc.loader.layer.map(|layer| format!(" in layer {layer}")).unwrap_or_default();

@@ -27,7 +27,7 @@ pub fn commands(rootfs: &Rootfs, path: &SearchPath, platform: &Platform) -> BTre
 /// Looks one command up: execvp(3) takes the first folder of `PATH` that has an executable file of that name.
 #[must_use]
 pub fn command(rootfs: &Rootfs, path: &SearchPath, platform: &Platform, name: &str) -> Command {
-    let mut passed_over = Vec::new();
+    let mut passed_over: Vec<(Place, String)> = Vec::new();
     // Relative folders are relative to the work folder, which is not the image's.
     for folder in path.folders.iter().filter(|folder| folder.starts_with('/')) {
         let Ok(real) = rootfs.find(folder) else { continue };
@@ -35,21 +35,30 @@ pub fn command(rootfs: &Rootfs, path: &SearchPath, platform: &Platform, name: &s
         match rootfs.find(&full) {
             Err(Missing::Absent(path)) if path == full => {}
             Err(Missing::NotAFolder(path)) if path == real.path => {}
-            Err(missing) => passed_over.push(format!("{} leads nowhere: {}", absolute(&asked), missing.why())),
-            Ok(node) if node.kind == Kind::Directory => passed_over.push(format!("{} is a folder", absolute(&asked))),
+            Err(missing) => {
+                let path = absolute(&asked);
+                passed_over.push((Place::path(&path), format!("{path} leads nowhere: {}", missing.why())));
+            }
+            Ok(node) if node.kind == Kind::Directory => {
+                passed_over.push((rootfs.place(&asked, &node), format!("{} is a folder", absolute(&asked))));
+            }
             Ok(node) if node.mode & 0o111 == 0 => {
-                passed_over.push(format!("{} is not executable (mode {:04o})", absolute(&asked), node.mode));
+                let why = format!("{} is not executable (mode {:04o})", absolute(&asked), node.mode);
+                passed_over.push((rootfs.place(&asked, &node), why));
             }
             Ok(node) => return hit(rootfs, platform, &asked, &node),
         }
     }
-    let why = if passed_over.is_empty() {
-        format!("it is in no folder of PATH ({})", path.folders.join(":"))
-    } else {
-        passed_over.join("; ")
+    let (places, reasons): (Vec<Place>, Vec<String>) = passed_over.into_iter().unzip();
+    let (state, place, why) = match places.into_iter().next() {
+        Some(place) => (CommandState::Unusable, place, reasons.join("; ")),
+        None if path.folders.is_empty() => (CommandState::Missing, path.place.clone(), "PATH is empty".to_owned()),
+        None => {
+            let why = format!("it is in no folder of PATH ({})", path.folders.join(":"));
+            (CommandState::Missing, path.place.clone(), why)
+        }
     };
-    let state = if passed_over.is_empty() { CommandState::Missing } else { CommandState::Unusable };
-    Command { state, place: path.place.clone(), why: Some(why), ..Command::default() }
+    Command { state, place, why: Some(why), ..Command::default() }
 }
 
 fn hit(rootfs: &Rootfs, platform: &Platform, path: &str, node: &Node<'_>) -> Command {
@@ -105,7 +114,10 @@ fn cannot_start(rootfs: &Rootfs, platform: &Platform, node: &Node<'_>, interpret
         Ok(loader) => {
             let loader_elf = loader.detail.and_then(|detail| detail.elf.as_ref());
             let fits = loader_elf.is_some_and(|loader| loader.machine == elf.machine && loader.is_64 == elf.is_64);
-            (!fits).then(|| format!("{path} is started by {interpreter}, which is not a program of its kind"))
+            (!fits).then(|| {
+                let architecture = elf.architecture().unwrap_or("its architecture");
+                format!("{path} is started by {interpreter}, which is no program loader for {architecture}")
+            })
         }
     }
 }

@@ -198,10 +198,10 @@ pub struct Libc {
     /// The program loader, or where it was expected.
     #[serde(default)]
     pub loader: Place,
-    /// The library itself.
+    /// The library itself; of one that is part of a static program, that program.
     #[serde(default)]
     pub library: Place,
-    /// How the family and the version are known, one sentence each.
+    /// How the family and the version are known, one sentence each; the first is the one that decides.
     #[serde(default)]
     pub known_by: Vec<String>,
     /// A loader of another family beside the system's own (a compatibility layer), and what it is.
@@ -302,7 +302,7 @@ pub struct SearchPath {
 pub struct Command {
     /// Whether it can be run.
     pub state: CommandState,
-    /// The first hit on `PATH`; for a missing command, nothing.
+    /// The first hit on `PATH`; for a missing command, the field that sets `PATH`.
     pub place: Place,
     /// The file that the hit leads to through links, when it is another.
     pub target: Option<String>,

@@ -1,7 +1,5 @@
 //! Builds tiny ELF files: one segment with what a loader asks for, and any text one wants to be found in it.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 pub const X86_64: u16 = 62;
 pub const I386: u16 = 3;
 pub const AARCH64: u16 = 183;

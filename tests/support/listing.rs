@@ -1,7 +1,5 @@
 //! Asks the real GNU tar and Python's tarfile what a tar holds, for comparison.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;

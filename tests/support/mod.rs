@@ -10,9 +10,14 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+pub mod elf;
+pub mod file_systems;
 pub mod image;
+pub mod layer_model;
+pub mod listing;
 pub mod lying_registry;
 pub mod still_registry;
+pub mod tars;
 
 /// The gate to a real part: its address as `tests/run` exports it in `variable`. Without it the test says that it is
 /// left out and should return; under `tests/run` (`IMGLINT_TEST_ALL`) a part that is missing is a failure.

@@ -1,7 +1,5 @@
 //! Writes tars by hand, header by header, so that tests can say exactly what stands in them.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 /// One member: a header, its content, and zeros up to the next block.
 pub struct Member<'a> {
     pub path: &'a [u8],
