@@ -21,6 +21,7 @@ use std::process::Command;
 
 use imglint::layer::{Kind, LayerIndex, decompress, scan};
 use support::elf::{self, Elf};
+use support::image::{Tar, TestImage, docker_archive};
 use support::leave_out;
 use support::listing::{gnu_tar, listing, python};
 use support::tars::{Member, header, pax, seal, tar};
@@ -377,4 +378,15 @@ fn what_the_first_line_of_a_script_says_is_kept() {
     assert_eq!(line("b").as_deref(), Some(""));
     assert_eq!(line("c").unwrap().len(), 254);
     assert_eq!((line("d"), line("e")), (None, None));
+}
+
+#[test]
+fn a_layer_of_a_streamed_archive_may_begin_as_a_document_does() {
+    let layer = Tar::default().file("{id}", 0o644, b"x").file("etc/os-release", 0o644, b"ID=x\n");
+    let image = TestImage::new(serde_json::json!({})).layer("COPY . .", &layer);
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("image.tar.gz");
+    fs::write(&archive, gzip(&docker_archive(&[(&image, &["x:1"])]))).unwrap();
+    let run = support::imglint(["facts", &format!("docker-archive:{}", archive.display())]);
+    assert!(run.stdout.contains(r#""present": true"#), "{}{}", run.stdout, run.stderr);
 }
