@@ -136,7 +136,7 @@ fn shells_that_are_said_to_be_usable_can_be_started_and_no_others() {
                 "--network",
                 "none",
                 "-w",
-                "/work",
+                "/step",
                 "--entrypoint",
                 "",
                 name,
