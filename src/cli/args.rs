@@ -158,7 +158,7 @@ pub struct SourceArguments {
     /// How many layers are read at a time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
-    /// Give up on an image after this time, such as 90, 90s or 5m.
+    /// Give up on a registry's image after this time, such as 90, 90s or 5m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
     /// Show no progress on the terminal.

@@ -151,9 +151,7 @@ impl Walk<'_> {
         self.builder.add(&new, detail).map_err(|why| Error::broken(format!("{}: {why}", self.root.display())))?;
         if kind == Kind::Directory { self.folder(path) } else { Ok(()) }
     }
-}
 
-impl Walk<'_> {
     fn detail(&mut self, path: &str, size: u64, full: &Path) -> io::Result<Option<Detail>> {
         let mut file = match File::open(full) {
             // Fedora's /etc/shadow has mode 0000: only root can look into it, and nothing needs to.
