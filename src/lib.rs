@@ -5,7 +5,7 @@
 //!
 //! Words: [`digest`], [`platform`], [`reference`](mod@reference), [`printable`], [`spelling`], [`toml_file`],
 //! [`verdict`]. Bytes: [`layer`] (one layer's bytes become its index), [`image`] (where the bytes come from).
-//! Knowledge: [`rootfs`], [`facts`]. Judgement: [`parameters`], [`tables`], [`checks`], [`catalog`], [`lint`]. What a
+//! Knowledge: [`rootfs`], [`tables`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. What a
 //! person or a program sees: [`report`], [`cli`].
 
 pub mod digest;
@@ -23,11 +23,11 @@ pub mod image;
 
 pub mod rootfs;
 
+pub mod tables;
+
 pub mod facts;
 
 pub mod parameters;
-
-pub mod tables;
 
 pub mod checks;
 

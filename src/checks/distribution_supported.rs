@@ -35,7 +35,7 @@ impl DistributionSupported {
 fn judge(table: &Distributions, version: &str, system: &OsRelease) -> Answer {
     match table.release(version) {
         Some(dotnet) => {
-            let standing = table.standing(dotnet, system);
+            let standing = table.standing(dotnet, system.system());
             if standing.is_supported { Answer::pass() } else { unsupported(dotnet, system, &standing) }
         }
         None => {

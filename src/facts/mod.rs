@@ -8,6 +8,7 @@ pub mod configuration;
 mod gather;
 mod libc;
 mod os_release;
+pub mod programs;
 mod user;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 use crate::image::ManifestKind;
 use crate::platform::Platform;
+use crate::tables::System;
 use crate::verdict::Place;
 
 pub use gather::{gather, needs_layers};
@@ -117,6 +119,8 @@ pub struct Facts {
     pub path: Fact<SearchPath>,
     /// Shells and commands that were looked for on `PATH`, by name.
     pub commands: Fact<BTreeMap<String, Command>>,
+    /// Programs that will run in the image, and what its files predict of them.
+    pub programs: Fact<Vec<programs::ProgramFact>>,
 }
 
 /// The parts of a name as they were written.
@@ -184,6 +188,14 @@ pub struct OsRelease {
     pub pretty_name: Option<String>,
     /// The file.
     pub place: Place,
+}
+
+impl OsRelease {
+    /// As tables look it up.
+    #[must_use]
+    pub fn system(&self) -> System<'_> {
+        System { id: &self.id, id_like: &self.id_like, version: self.version_id.as_deref() }
+    }
 }
 
 /// The C library.

@@ -5,8 +5,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use super::Source;
-use crate::facts::OsRelease;
+use super::{Source, System};
 use crate::toml_file;
 
 const FILE: &str = "rules/tables/distributions.toml";
@@ -99,14 +98,13 @@ impl Distributions {
 
     /// How a system stands with a .NET release.
     #[must_use]
-    pub fn standing<'a>(&'a self, dotnet: &'a Dotnet, system: &OsRelease) -> Standing<'a> {
+    pub fn standing<'a>(&'a self, dotnet: &'a Dotnet, system: System<'_>) -> Standing<'a> {
         let own = self.distribution.iter().find(|known| known.id == system.id);
-        let like = || self.distribution.iter().find(|known| known.counts(system));
+        let like = || self.distribution.iter().find(|known| known.counts(&system));
         let distribution = own.or_else(like);
         let supported_versions = distribution.and_then(|known| dotnet.supported.get(&known.id));
         let supported_versions = supported_versions.map_or(&[][..], Vec::as_slice);
-        let version = system.version_id.as_deref();
-        let covers = |listed: &str| version.is_some_and(|version| is_within(version, listed));
+        let covers = |listed: &str| system.version.is_some_and(|version| is_within(version, listed));
         Standing {
             counts_as: distribution.map(|known| known.name.as_str()),
             is_derivative: own.is_none() && distribution.is_some(),
@@ -120,8 +118,9 @@ impl Distributions {
 }
 
 impl Distribution {
-    fn counts(&self, system: &OsRelease) -> bool {
-        self.compatible.contains(&system.id) || (self.compatible_by_id_like && system.id_like.contains(&self.id))
+    fn counts(&self, system: &System<'_>) -> bool {
+        self.compatible.iter().any(|id| id == system.id)
+            || (self.compatible_by_id_like && system.id_like.contains(&self.id))
     }
 }
 
@@ -134,43 +133,38 @@ fn is_within(version: &str, listed: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn system(id: &str, version: &str, like: &[&str]) -> OsRelease {
-        OsRelease {
-            present: true,
-            id: id.to_owned(),
-            id_like: like.iter().map(|id| (*id).to_owned()).collect(),
-            version_id: Some(version.to_owned()),
-            ..OsRelease::default()
-        }
+    fn standing<'a>(dotnet: &str, id: &str, version: &str, like: &[&str]) -> Standing<'a> {
+        let table = distributions().unwrap();
+        let id_like: Vec<String> = like.iter().map(|id| (*id).to_owned()).collect();
+        let system = System { id, id_like: &id_like, version: Some(version) };
+        table.standing(table.release(dotnet).unwrap(), system)
     }
 
-    fn is_supported(dotnet: &str, system: &OsRelease) -> bool {
-        let table = distributions().unwrap();
-        table.standing(table.release(dotnet).unwrap(), system).is_supported
+    fn is_supported(dotnet: &str, id: &str, version: &str, like: &[&str]) -> bool {
+        standing(dotnet, id, version, like).is_supported
     }
 
     #[test]
     fn point_releases_count_as_their_release() {
-        assert!(is_supported("8.0", &system("rhel", "9.4", &["fedora"])));
-        assert!(is_supported("6.0", &system("alpine", "3.20.3", &[])));
-        assert!(!is_supported("8.0", &system("alpine", "3.2", &[])));
-        assert!(!is_supported("8.0", &system("alpine", "3.23_alpha20250612", &[])), "a pre-release");
-        assert!(is_supported("8.0", &system("sles", "15.7", &["suse"])));
+        assert!(is_supported("8.0", "rhel", "9.4", &["fedora"]));
+        assert!(is_supported("6.0", "alpine", "3.20.3", &[]));
+        assert!(!is_supported("8.0", "alpine", "3.2", &[]));
+        assert!(!is_supported("8.0", "alpine", "3.23_alpha20250612", &[]), "a pre-release");
+        assert!(is_supported("8.0", "sles", "15.7", &["suse"]));
     }
 
     #[test]
     fn derivatives_of_rhel_count_as_rhel_and_others_do_not() {
-        assert!(is_supported("8.0", &system("rocky", "9.4", &["rhel", "centos", "fedora"])));
-        assert!(is_supported("8.0", &system("ol", "8.10", &["fedora"])));
-        assert!(!is_supported("8.0", &system("amzn", "2", &["centos", "rhel", "fedora"])));
-        assert!(!is_supported("8.0", &system("linuxmint", "22", &["ubuntu", "debian"])));
-        assert!(!is_supported("8.0", &system("centos", "8", &["rhel", "fedora"])), "CentOS has a list of its own");
+        assert!(is_supported("8.0", "rocky", "9.4", &["rhel", "centos", "fedora"]));
+        assert!(is_supported("8.0", "ol", "8.10", &["fedora"]));
+        assert!(!is_supported("8.0", "amzn", "2", &["centos", "rhel", "fedora"]));
+        assert!(!is_supported("8.0", "linuxmint", "22", &["ubuntu", "debian"]));
+        assert!(!is_supported("8.0", "centos", "8", &["rhel", "fedora"]), "CentOS has a list of its own");
     }
 
     #[test]
     fn the_day_of_the_end_is_known() {
-        let table = distributions().unwrap();
-        let standing = table.standing(table.release("8.0").unwrap(), &system("ubuntu", "20.04", &["debian"]));
+        let standing = standing("8.0", "ubuntu", "20.04", &["debian"]);
         assert_eq!(standing.end_of_life, Some("2025-05-31"));
         assert!(!standing.is_supported);
     }

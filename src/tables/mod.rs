@@ -1,8 +1,20 @@
 //! Tables of numbers and names that change without a compiler: `rules/tables/`, each with its sources and date.
 
 pub mod distributions;
+pub mod dotnet;
 
 use serde::Deserialize;
+
+/// A Linux system in the words of os-release(5), as tables look it up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct System<'a> {
+    /// `ID`.
+    pub id: &'a str,
+    /// The words of `ID_LIKE`.
+    pub id_like: &'a [String],
+    /// `VERSION_ID`.
+    pub version: Option<&'a str>,
+}
 
 /// Where an entry of a table or a statement of a rule comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
