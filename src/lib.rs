@@ -5,7 +5,7 @@
 //!
 //! Words: [`digest`], [`platform`], [`reference`](mod@reference), [`printable`], [`spelling`], [`toml_file`],
 //! [`verdict`]. Bytes: [`layer`] (one layer's bytes become its index), [`image`] (where the bytes come from).
-//! Knowledge: [`rootfs`], [`tables`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. What a
+//! Knowledge: [`rootfs`], [`tables`], [`linker`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. What a
 //! person or a program sees: [`report`], [`cli`].
 
 pub mod digest;
@@ -24,6 +24,8 @@ pub mod image;
 pub mod rootfs;
 
 pub mod tables;
+
+pub mod linker;
 
 pub mod facts;
 

@@ -27,6 +27,19 @@ pub struct Platform {
 )]
 pub struct NotAPlatform(String);
 
+/// The name of an architecture in the file names of musl's loader and Debian's library folders.
+#[must_use]
+pub fn machine_name(architecture: &str) -> &str {
+    match architecture {
+        "amd64" => "x86_64",
+        "386" => "i386",
+        "arm64" => "aarch64",
+        "arm" => "arm",
+        "ppc64le" => "powerpc64le",
+        other => other,
+    }
+}
+
 impl Platform {
     /// A platform without variant and os.version.
     #[must_use]

@@ -137,7 +137,11 @@ impl<'a> Reader<'a> {
         let read = images.iter().map(|image| {
             let layers = needs_layers(image).then(|| image::read::layers(source, image, self.jobs)).transpose()?;
             let rootfs = layers.as_deref().map(|layers| stack(image, layers));
-            let facts = gather(image, source.kind(), opened.name.as_ref(), rootfs.as_ref());
+            let wanted = crate::facts::programs::Wanted {
+                releases: vec!["3.1".into(), "8.0".into(), "9.0".into(), "10.0".into()],
+                ..Default::default()
+            };
+            let facts = gather(image, source.kind(), opened.name.as_ref(), rootfs.as_ref(), &wanted);
             let mut report = ImageReport::new(&reference.given, source.kind(), image, layers.as_deref());
             report.fetched_bytes = source.bytes_fetched();
             Ok((report, facts))

@@ -1,5 +1,6 @@
 //! Gathers all facts about an image, each by its collector, and says of the rest why it could not be had.
 
+use super::programs::{self, Surroundings, Wanted};
 use super::{
     ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SizeFacts, commands, configuration,
     libc, os_release, user,
@@ -18,7 +19,13 @@ pub fn needs_layers(image: &Image) -> bool {
 /// Gathers the facts. `name` is what the image is pulled by, where there is such a name; `rootfs` are its layers, if
 /// [`needs_layers`] asked for them.
 #[must_use]
-pub fn gather(image: &Image, source: SourceKind, name: Option<&Name>, rootfs: Option<&Rootfs>) -> Facts {
+pub fn gather(
+    image: &Image,
+    source: SourceKind,
+    name: Option<&Name>,
+    rootfs: Option<&Rootfs>,
+    wanted: &Wanted,
+) -> Facts {
     let mut facts = Facts {
         reference: name.map_or_else(
             || Fact::not_applicable("the image was not named as a registry names it"),
@@ -39,14 +46,14 @@ pub fn gather(image: &Image, source: SourceKind, name: Option<&Name>, rootfs: Op
     };
     let settings = configuration::configuration(configured);
     match rootfs {
-        Some(rootfs) => inside(&mut facts, image, &settings, rootfs),
+        Some(rootfs) => inside(&mut facts, image, &settings, rootfs, wanted),
         None => nothing_inside(&mut facts, &format!("it is an image for {}", image.platform.os)),
     }
     facts.configuration = Fact::Known(settings);
     facts
 }
 
-fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootfs: &Rootfs) {
+fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootfs: &Rootfs, wanted: &Wanted) {
     let path = configuration::search_path(settings);
     facts.os_release = os_release::os_release(rootfs);
     facts.user = user::user(&settings.user, rootfs);
@@ -55,9 +62,13 @@ fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootf
         let why = "the configuration does not say for which architecture the image is";
         facts.libc = Fact::unknown(why);
         facts.commands = Fact::unknown(why);
+        facts.programs = Fact::unknown(why);
     } else {
         facts.libc = libc::libc(rootfs, &image.platform, &facts.os_release);
         facts.commands = Fact::Known(commands::commands(rootfs, &path, &image.platform));
+        let architecture = &image.platform.architecture;
+        let around = Surroundings::new(rootfs, architecture, &facts.libc, settings, facts.user.known());
+        facts.programs = Fact::Known(programs::programs(&around, wanted));
     }
     facts.path = Fact::Known(path);
 }
@@ -69,6 +80,7 @@ fn nothing_inside(facts: &mut Facts, why: &str) {
     facts.user = Fact::not_applicable(why);
     facts.path = Fact::not_applicable(why);
     facts.commands = Fact::not_applicable(why);
+    facts.programs = Fact::not_applicable(why);
 }
 
 fn reference(name: &Name) -> ReferenceFact {

@@ -1,9 +1,9 @@
 //! Finds out which C library an image's programs are started with: by the loader and library files themselves.
 
 use super::{Fact, Libc, LibcFamily, OsRelease, OtherLibc};
-use crate::layer::elf::{ElfSummary, LibcMark};
 use crate::layer::path::absolute;
-use crate::platform::Platform;
+use crate::layer::{ElfSummary, LibcMark};
+use crate::platform::{Platform, machine_name};
 use crate::rootfs::{Node, Rootfs};
 use crate::verdict::Place;
 
@@ -35,18 +35,6 @@ fn glibc_loaders(architecture: &str) -> &'static [&'static str] {
         "riscv64" => &["lib/ld-linux-riscv64-lp64d.so.1"],
         "loong64" => &["lib64/ld-linux-loongarch-lp64d.so.1"],
         _ => &[],
-    }
-}
-
-/// The name of an architecture in the file names of musl's loader and Debian's library folders.
-fn machine_name(architecture: &str) -> &str {
-    match architecture {
-        "amd64" => "x86_64",
-        "386" => "i386",
-        "arm64" => "aarch64",
-        "arm" => "arm",
-        "ppc64le" => "powerpc64le",
-        other => other,
     }
 }
 

@@ -290,6 +290,8 @@ pub struct User {
     pub given: String,
     /// The user id: what a number says, else by `/etc/passwd`; nothing where that has no such name.
     pub uid: Option<u32>,
+    /// The group id: what a number says, else by `/etc/passwd`; nothing where only `/etc/group` would tell.
+    pub gid: Option<u32>,
     /// The home folder by `/etc/passwd`.
     pub home: Option<String>,
     /// The field that says so.

@@ -18,9 +18,16 @@ pub fn user(setting: &Setting<String>, rootfs: &Rootfs) -> Fact<User> {
     let accounts = passwd.lines().filter_map(account);
     let number = if name.is_empty() { Some(0) } else { name.parse().ok() };
     let found = accounts.into_iter().find(|account| account.name == name || Some(account.uid) == number);
+    let group = given.split_once(':').map(|(_, group)| group);
     Fact::Known(User {
         given: setting.value.clone(),
         uid: found.as_ref().map(|account| account.uid).or(number),
+        gid: match group {
+            // A name stands in /etc/group, which is not read.
+            Some(group) => group.parse().ok(),
+            // Engines give a number without an account the group 0.
+            None => Some(found.as_ref().map_or(0, |account| account.gid)),
+        },
         home: found.map(|account| account.home),
         place: setting.place.clone(),
     })
@@ -29,6 +36,7 @@ pub fn user(setting: &Setting<String>, rootfs: &Rootfs) -> Fact<User> {
 struct Account {
     name: String,
     uid: u32,
+    gid: u32,
     home: String,
 }
 
@@ -37,8 +45,9 @@ fn account(line: &str) -> Option<Account> {
     let mut fields = line.split(':');
     let name = fields.next()?.to_owned();
     let uid = fields.nth(1)?.parse().ok()?;
-    let home = fields.nth(2)?.to_owned();
-    Some(Account { name, uid, home })
+    let gid = fields.next()?.parse().ok()?;
+    let home = fields.nth(1)?.to_owned();
+    Some(Account { name, uid, gid, home })
 }
 
 #[cfg(test)]
@@ -63,6 +72,7 @@ mod tests {
     fn names_and_numbers_are_resolved_as_engines_do() {
         assert_eq!((user_of("").uid, user_of("").home.as_deref()), (Some(0), Some("/root")));
         assert_eq!((user_of("app").uid, user_of("app:staff").home.as_deref()), (Some(1000), Some("/home/app")));
+        assert_eq!((user_of("app").gid, user_of("1234").gid, user_of("app:7").gid), (Some(1000), Some(0), Some(7)));
         assert_eq!((user_of("1234:0").uid, user_of("1234").home), (Some(1234), None));
         assert_eq!(user_of("nobody-here").uid, None);
     }

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use memchr::memmem;
 use object::elf;
-use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+use object::read::elf::{Dyn, FileHeader, GnuHashTable, HashTable, ProgramHeader, Sym};
 use object::{Endianness, ReadRef};
 use serde::{Deserialize, Serialize};
 
 use super::capture::Capture;
+use super::libc_mark::{LibcMark, libc_mark};
 
 /// The most entries of one kind that are kept of a file.
 const MOST: usize = 4096;
+/// The most symbols that are looked through: ten times what the largest library of ICU has.
+const MOST_SYMBOLS: u32 = 100_000;
+/// The flag of DT_FLAGS_1 that is called DF_1_NODEFLIB.
+const NO_DEFAULT_FOLDERS: u64 = 0x800;
 /// The longest string that is kept, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -38,23 +42,26 @@ pub struct ElfSummary {
     pub rpath: Option<String>,
     /// DT_RUNPATH, as written.
     pub runpath: Option<String>,
+    /// DF_1_NODEFLIB: its libraries are not looked for in the default folders.
+    #[serde(default)]
+    pub no_default_folders: bool,
+    /// Whether it has a table of the symbol versions it defines, be it an empty one.
+    #[serde(default)]
+    pub defines_versions: bool,
     /// The symbol versions it defines.
     pub version_definitions: Vec<String>,
-    /// The symbol versions it needs: library and version.
+    /// The symbol versions it cannot do without: library and version.
     pub version_needs: Vec<(String, String)>,
     /// Which C library it is, or was linked with statically, where it says so.
     pub libc_mark: Option<LibcMark>,
+    /// Of a library of ICU, the symbols by which its version and its data are told: `u_strlen…`, `ucol_open…`, `icudt…`.
+    #[serde(default)]
+    pub icu_symbols: Vec<String>,
+    /// Whether the file ends before its last segment.
+    #[serde(default)]
+    pub is_cut: bool,
     /// What could not be read of it.
     pub incomplete: Option<String>,
-}
-
-/// A sign of a C library in a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LibcMark {
-    /// `glibc`, `musl` or `uclibc`.
-    pub family: String,
-    /// The version, where it stands in the file.
-    pub version: Option<String>,
 }
 
 /// The architecture of an `e_machine` in Go's words; nothing for one that no image is made for.
@@ -76,7 +83,26 @@ pub fn architecture(machine: u16, is_64: bool, is_little_endian: bool) -> Option
     })
 }
 
+/// `e_machine` of an architecture that .NET is built for, and whether it has 64 bits.
+#[must_use]
+pub fn machine(architecture: &str) -> Option<(u16, bool)> {
+    Some(match architecture {
+        "amd64" => (elf::EM_X86_64.0, true),
+        "arm64" => (elf::EM_AARCH64.0, true),
+        "arm" => (elf::EM_ARM.0, false),
+        _ => return None,
+    })
+}
+
 impl ElfSummary {
+    /// About how many bytes its texts take.
+    pub(super) fn weight(&self) -> usize {
+        let lists = [&self.needed, &self.version_definitions, &self.icu_symbols].into_iter().flatten();
+        let pairs = self.version_needs.iter().flat_map(|(library, version)| [library, version]);
+        let single = [&self.interpreter, &self.soname, &self.rpath, &self.runpath].into_iter().flatten();
+        lists.chain(pairs).chain(single).map(|text| text.len() + size_of::<String>()).sum()
+    }
+
     /// The architecture in Go's words.
     #[must_use]
     pub fn architecture(&self) -> Option<&'static str> {
@@ -88,15 +114,15 @@ impl ElfSummary {
 #[must_use]
 pub fn summarise(name: &str, file: &Capture) -> Option<ElfSummary> {
     let mut summary = match file.head().get(4)? {
-        1 => headers::<elf::FileHeader32<Endianness>>(file)?,
-        2 => headers::<elf::FileHeader64<Endianness>>(file)?,
+        1 => headers::<elf::FileHeader32<Endianness>>(name, file)?,
+        2 => headers::<elf::FileHeader64<Endianness>>(name, file)?,
         _ => return None,
     };
     summary.libc_mark = libc_mark(name, &summary, file.head());
     Some(summary)
 }
 
-fn headers<Elf: FileHeader<Endian = Endianness>>(file: &Capture) -> Option<ElfSummary> {
+fn headers<Elf: FileHeader<Endian = Endianness>>(name: &str, file: &Capture) -> Option<ElfSummary> {
     let header = Elf::parse(file).ok()?;
     let endian = header.endian().ok()?;
     let mut summary = ElfSummary {
@@ -107,10 +133,24 @@ fn headers<Elf: FileHeader<Endian = Endianness>>(file: &Capture) -> Option<ElfSu
         ..ElfSummary::default()
     };
     match header.program_headers(endian, file) {
-        Ok(segments) => dynamic_part::<Elf>(endian, segments, file, &mut summary),
+        Ok(segments) => {
+            summary.is_cut = segments.iter().any(|segment| is_beyond::<Elf>(endian, segment, file));
+            dynamic_part::<Elf>(endian, segments, file, &mut summary, name.starts_with("libicu"));
+        }
         Err(_) => summary.incomplete = Some("its program headers cannot be read".to_owned()),
     }
     Some(summary)
+}
+
+/// Whether a segment ends behind the end of the file.
+fn is_beyond<Elf: FileHeader<Endian = Endianness>>(
+    endian: Endianness,
+    segment: &Elf::ProgramHeader,
+    file: &Capture,
+) -> bool {
+    let (offset, size) = segment.file_range(endian);
+    let end = offset.checked_add(size);
+    segment.p_type(endian) == elf::PT_LOAD && file.len().is_ok_and(|length| end.is_none_or(|end| end > length))
 }
 
 fn dynamic_part<Elf: FileHeader<Endian = Endianness>>(
@@ -118,6 +158,7 @@ fn dynamic_part<Elf: FileHeader<Endian = Endianness>>(
     segments: &[Elf::ProgramHeader],
     file: &Capture,
     summary: &mut ElfSummary,
+    is_icu: bool,
 ) {
     for segment in segments {
         match segment.interpreter(endian, file) {
@@ -139,6 +180,9 @@ fn dynamic_part<Elf: FileHeader<Endian = Endianness>>(
         .take(MOST)
         .collect();
     let tables = Tables::<Elf> { endian, segments, file, entries: &entries };
+    if is_icu {
+        summary.icu_symbols = tables.icu_symbols().unwrap_or_default();
+    }
     if tables.read(summary).is_none() {
         summary.incomplete =
             Some("its dynamic section points outside the file or to a part that was not kept".to_owned());
@@ -165,10 +209,12 @@ impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
                 elf::DT_SONAME => summary.soname = Some(self.string(strings, value)?),
                 elf::DT_RPATH => summary.rpath = Some(self.string(strings, value)?),
                 elf::DT_RUNPATH => summary.runpath = Some(self.string(strings, value)?),
+                elf::DT_FLAGS_1 => summary.no_default_folders = value & NO_DEFAULT_FOLDERS != 0,
                 _ => {}
             }
         }
         if let Some(table) = self.value(elf::DT_VERDEF) {
+            summary.defines_versions = true;
             summary.version_definitions = self.definitions(self.offset(table)?, strings)?;
         }
         if let Some(table) = self.value(elf::DT_VERNEED) {
@@ -197,6 +243,42 @@ impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
         Some(String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// The defined symbols by which a library of ICU is told.
+    fn icu_symbols(&self) -> Option<Vec<String>> {
+        let is_telling = |name: &str| {
+            let versioned =
+                |stem| name.strip_prefix(stem).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('_'));
+            versioned("u_strlen") || versioned("ucol_open") || (name.starts_with("icudt") && name.ends_with("_dat"))
+        };
+        let strings = self.offset(self.value(elf::DT_STRTAB)?)?;
+        let table = self.offset(self.value(elf::DT_SYMTAB)?)?;
+        let mut found = Vec::new();
+        for number in 0..self.symbol_count()?.min(MOST_SYMBOLS) {
+            let at = table.checked_add(u64::from(number).checked_mul(size_of::<Elf::Sym>() as u64)?)?;
+            let symbol: &Elf::Sym = self.file.read_at(at).ok()?;
+            if symbol.is_undefined(self.endian) {
+                continue;
+            }
+            let name = self.string(strings, symbol.st_name(self.endian).into())?;
+            if is_telling(&name) && found.len() < MOST {
+                found.push(name);
+            }
+        }
+        Some(found)
+    }
+
+    /// How many dynamic symbols there are, by the hash table (gABI, "Hash Table"; GNU's own form).
+    fn symbol_count(&self) -> Option<u32> {
+        let table = |tag| {
+            let start = usize::try_from(self.offset(self.value(tag)?)?).ok()?;
+            self.file.head().get(start..)
+        };
+        if let Some(table) = table(elf::DT_GNU_HASH) {
+            return GnuHashTable::<Elf>::parse(self.endian, table).ok()?.symbol_table_length(self.endian);
+        }
+        HashTable::<Elf>::parse(self.endian, table(elf::DT_HASH)?).ok().map(|table| table.symbol_table_length())
+    }
+
     fn definitions(&self, mut at: u64, strings: u64) -> Option<Vec<String>> {
         let mut names = Vec::new();
         for _ in 0..MOST {
@@ -223,7 +305,8 @@ impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
             let mut version_at = at.checked_add(need.vn_aux.get(self.endian).into())?;
             for _ in 0..need.vn_cnt.get(self.endian) {
                 let version: &elf::Vernaux<Endianness> = self.file.read_at(version_at).ok()?;
-                if needs.len() < MOST {
+                let is_weak = version.vna_flags.get(self.endian).contains(elf::VER_FLG_WEAK);
+                if !is_weak && needs.len() < MOST {
                     needs.insert((library.clone(), self.string(strings, version.vna_name.get(self.endian).into())?));
                 }
                 version_at = version_at.checked_add(version.vna_next.get(self.endian).into())?;
@@ -235,55 +318,6 @@ impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
         }
         Some(needs.into_iter().collect())
     }
-}
-
-/// Looks for the sign of a C library in loaders, C libraries and static programs; other files only repeat theirs.
-fn libc_mark(name: &str, summary: &ElfSummary, head: &[u8]) -> Option<LibcMark> {
-    let is_libc = name.starts_with("libc.") || name.starts_with("libc-") || name.starts_with("libuClibc");
-    let is_loader = name.starts_with("ld-") || name.starts_with("ld.so") || name.starts_with("ld64");
-    let is_static = summary.interpreter.is_none() && summary.needed.is_empty() && summary.is_executable;
-    if !(is_libc || is_loader || is_static) {
-        return None;
-    }
-    let mark = |family: &str, version: Option<String>| Some(LibcMark { family: family.to_owned(), version });
-    if memmem::find(head, b"musl libc").is_some() || memmem::find(head, b"No error information\0").is_some() {
-        // Only the library itself has its version; other programs have all kinds of numbers.
-        return mark("musl", (is_libc || is_loader).then(|| musl_version(head)).flatten());
-    }
-    if name.contains("uClibc") || memmem::find(head, b"/etc/TZ\0").is_some() {
-        return mark("uclibc", None);
-    }
-    let glibc = memmem::find(head, b"GNU C Library").or_else(|| memmem::find(head, b"GNU libc\0"));
-    if let Some(at) = glibc {
-        return mark("glibc", glibc_version(&head[at..]));
-    }
-    let defines_glibc = summary.version_definitions.iter().any(|version| version.starts_with("GLIBC_"));
-    if defines_glibc || memmem::find(head, b"GCONV_PATH\0").is_some() {
-        return mark("glibc", None);
-    }
-    None
-}
-
-/// `GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.` (glibc, csu/version.c).
-fn glibc_version(banner: &[u8]) -> Option<String> {
-    let banner = &banner[..banner.len().min(300)];
-    let at = memmem::find(banner, b"version ")? + "version ".len();
-    let digits: Vec<u8> =
-        banner[at..].iter().copied().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').collect();
-    let version = String::from_utf8(digits).ok()?;
-    Some(version.trim_end_matches('.').to_owned()).filter(|version| version.contains('.'))
-}
-
-/// musl keeps its version as a string of its own, `1.2.5` (musl, src/internal/version.c).
-fn musl_version(head: &[u8]) -> Option<String> {
-    memmem::find_iter(head, b"\x001.").find_map(|at| {
-        let text: Vec<u8> = head[at + 1..].iter().copied().take(24).take_while(|&byte| byte != 0).collect();
-        let version = String::from_utf8(text).ok()?;
-        let release = version.split('-').next().unwrap_or_default();
-        let is_version = release.split('.').count() == 3
-            && release.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
-        is_version.then_some(version)
-    })
 }
 
 #[cfg(test)]
@@ -316,13 +350,6 @@ mod tests {
         assert_eq!(summary_of(b"", "x"), None);
         assert_eq!(summary_of(b"\x7fELF", "x"), None);
         assert_eq!(summary_of(b"\x7fELF\x02\x01\x01", "x"), None);
-    }
-
-    #[test]
-    fn versions_stand_in_the_banner() {
-        let banner = b"GNU C Library (Debian GLIBC 2.36-9+deb12u14) stable release version 2.36.\nCopyright";
-        assert_eq!(glibc_version(banner).as_deref(), Some("2.36"));
-        assert_eq!(musl_version(b"x\x001.5\x001.2.5\0").as_deref(), Some("1.2.5"));
     }
 
     proptest::proptest! {

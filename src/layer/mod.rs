@@ -3,10 +3,12 @@
 //! An index is a pure function of the layer's uncompressed bytes, so it can be kept by DiffID. It is made in one pass
 //! ([`scan`]) and nothing is written to disk.
 
+pub mod bundle;
 mod capture;
 pub mod decompress;
 pub mod elf;
 mod index;
+pub mod libc_mark;
 pub mod path;
 mod replay;
 mod scan;
@@ -14,5 +16,6 @@ pub mod tar;
 
 pub use elf::ElfSummary;
 pub use index::{Detail, EntryRef, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};
+pub use libc_mark::LibcMark;
 pub use scan::{FileScanner, scan};
 pub use tar::Error;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::bundle::HostScanner;
 use super::capture::Capture;
 use super::decompress::drain;
 use super::elf;
@@ -12,6 +13,8 @@ use crate::digest::{Algorithm, HashingReader};
 
 /// The largest wanted file that is kept whole, in bytes.
 const LARGEST_KEPT: u64 = 1 << 20;
+/// The largest runtimeconfig.json that is kept, in bytes.
+const LARGEST_CONFIG: u64 = 64 << 10;
 /// The longest `#!` line that counts, in bytes (Linux reads 256).
 const LONGEST_INTERPRETER_LINE: usize = 256;
 /// The largest sparse file that is looked into, in bytes, and the most bytes of such files that are filled up in one
@@ -81,6 +84,7 @@ fn filled_up<R: Read>(member: &Member, tar: &mut TarReader<R>) -> Result<Vec<u8>
 #[derive(Debug, Default)]
 pub struct FileScanner {
     capture: Capture,
+    host: HostScanner,
     name: String,
     want: Want,
     kept: Vec<u8>,
@@ -103,7 +107,8 @@ impl FileScanner {
         parent_and_name(path).1.clone_into(&mut self.name);
         self.kept.clear();
         self.capture.start(size);
-        self.want = if is_kept_whole(path) && size <= LARGEST_KEPT { Want::Whole } else { Want::Look };
+        self.host.start();
+        self.want = if size <= largest_kept(path) { Want::Whole } else { Want::Look };
     }
 
     /// Takes the next bytes, the first time all that the kind of file can be told by; says whether it wants more.
@@ -116,7 +121,10 @@ impl FileScanner {
             };
         }
         match self.want {
-            Want::Elf => self.capture.push(bytes),
+            Want::Elf => {
+                self.capture.push(bytes);
+                self.host.push(bytes);
+            }
             Want::Whole => self.kept.extend_from_slice(bytes),
             Want::InterpreterLine => {
                 self.kept.extend_from_slice(&bytes[..bytes.len().min(LONGEST_INTERPRETER_LINE - self.kept.len())]);
@@ -133,7 +141,8 @@ impl FileScanner {
         match self.want {
             Want::Whole => Some(Detail { content: Some(self.kept.clone()), ..Detail::default() }),
             Want::Elf => {
-                elf::summarise(&self.name, &self.capture).map(|elf| Detail { elf: Some(elf), ..Detail::default() })
+                let elf = elf::summarise(&self.name, &self.capture)?;
+                Some(Detail { elf: Some(elf), dotnet: self.host.finish(), ..Detail::default() })
             }
             Want::InterpreterLine => {
                 let line = self.kept.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -145,7 +154,22 @@ impl FileScanner {
     }
 }
 
-/// The files that facts read whole. Links may lead `/etc/os-release` to any file of such a name.
-fn is_kept_whole(path: &str) -> bool {
-    path == "etc/passwd" || parent_and_name(path).1.starts_with("os-release")
+/// Up to which size a file is kept whole, in bytes; 0 for those that facts do not read. Links may lead
+/// `/etc/os-release` to any file of such a name.
+fn largest_kept(path: &str) -> u64 {
+    let (folder, name) = parent_and_name(path);
+    let is_wanted = match folder {
+        "etc" => {
+            matches!(name, "passwd" | "ld.so.cache" | "ld.so.preload")
+                || (name.starts_with("ld-musl-") && name.ends_with(".path"))
+        }
+        _ => false,
+    };
+    if is_wanted || name.starts_with("os-release") {
+        LARGEST_KEPT
+    } else if name.ends_with(".runtimeconfig.json") {
+        LARGEST_CONFIG
+    } else {
+        0
+    }
 }

@@ -1,12 +1,16 @@
 //! The layers of an image as one file system: look-ups that follow links inside the image and say which layer and
 //! which history entry gave a file.
 
+mod access;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::layer::path::{absolute, ancestors, split};
+use crate::layer::path::{absolute, ancestors, join, parent_and_name, split};
 use crate::layer::{Detail, EntryRef, HardLink, Kind, LayerIndex};
 use crate::verdict::Place;
+
+pub use access::{Access, Account};
 
 /// How many links a look-up follows (Linux, path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -138,6 +142,15 @@ impl Rootfs {
         Ok(Node { links, ..here })
     }
 
+    /// Whether there is a link at `path` itself, wherever it leads.
+    #[must_use]
+    pub fn is_link(&self, path: &str) -> bool {
+        let (folder, name) = parent_and_name(path);
+        let Ok(folder) = self.find(folder) else { return false };
+        let found = self.entry(&join(&folder.path, name));
+        matches!(found, Some(Found::Entry { entry, .. }) if entry.kind() == Kind::Symlink)
+    }
+
     /// The folder at a path that is known to be one.
     fn folder(&self, path: String) -> Node<'_> {
         let found = if path.is_empty() { None } else { self.entry(&path) };
@@ -169,6 +182,45 @@ impl Rootfs {
             instruction: self.layers.get(node.layer).and_then(|layer| layer.instruction.clone()),
             field: None,
         }
+    }
+
+    /// All files and links whose names start with `start`, by path.
+    #[must_use]
+    pub fn files_named(&self, start: &str) -> Vec<String> {
+        let is_file = |path: &&str| match self.entry(path) {
+            Some(Found::Entry { entry, .. }) => entry.kind() != Kind::Directory,
+            _ => false,
+        };
+        self.paths_named(start).into_iter().filter(is_file).map(str::to_owned).collect()
+    }
+
+    /// All paths whose names start with `start` that lower layers have and layers above have taken away.
+    #[must_use]
+    pub fn removed_files(&self, start: &str) -> Vec<String> {
+        let is_gone = |path: &&str| self.entry(path).is_none();
+        self.paths_named(start).into_iter().filter(is_gone).map(str::to_owned).collect()
+    }
+
+    fn paths_named(&self, start: &str) -> BTreeSet<&str> {
+        let all = self.layers.iter().flat_map(|layer| layer.index.below("").map(|entry| entry.path()));
+        all.filter(|path| parent_and_name(path).1.starts_with(start)).collect()
+    }
+
+    /// The place of what lower layers have at `path` and a layer above has taken away; nothing if none ever had it.
+    #[must_use]
+    pub fn removed(&self, path: &str) -> Option<Place> {
+        let (folder, name) = parent_and_name(path);
+        let path = self.find(folder).map_or_else(|_| join("", path), |folder| join(&folder.path, name));
+        let had = self.layers.iter().rposition(|layer| layer.index.get(&path).is_some())?;
+        let is_gone =
+            |index: &LayerIndex| index.is_whiteout(&path) || ancestors(&path).any(|above| hides(index, above));
+        let remover = (had + 1..self.layers.len()).find(|&number| is_gone(&self.layers[number].index))?;
+        Some(Place {
+            path: Some(absolute(&path)),
+            layer: Some(remover),
+            instruction: self.layers[remover].instruction.clone(),
+            field: None,
+        })
     }
 
     /// What the layers have at `path`, the uppermost first (image-spec, layer.md, "Whiteouts").

@@ -72,6 +72,9 @@ pub struct Icu {
     pub oldest: u32,
     /// The newest.
     pub newest: u32,
+    /// The newest that builds for musl try, where that is known: it follows from the ICU that they are built with.
+    #[serde(default)]
+    pub newest_on_musl: Option<u32>,
     /// The major version that the word `build` stands for in the variable, in releases that know the word.
     #[serde(default)]
     pub build: Option<u32>,
@@ -80,6 +83,9 @@ pub struct Icu {
     /// Whether the oldest is tried before all others.
     #[serde(default)]
     pub oldest_first: bool,
+    /// Whether a library is taken for the version it is named for, so that one without its symbols ends the program.
+    #[serde(default)]
+    pub trusts_names: bool,
     /// Whether a program may bring an ICU of its own.
     pub app_local: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use imglint::facts::programs::Wanted;
 use imglint::facts::{Command, Fact, Facts, Libc, OsRelease, gather};
 use imglint::image::config::{Configuration, RunConfiguration};
 use imglint::image::{Image, ManifestKind, SourceKind};
@@ -75,7 +76,7 @@ impl Made {
             index: Arc::new(scan(tar.as_slice()).unwrap()),
             instruction: Some("COPY . .".to_owned()),
         });
-        gather(&image, SourceKind::Oci, None, Some(&Rootfs::new(layers.collect())))
+        gather(&image, SourceKind::Oci, None, Some(&Rootfs::new(layers.collect())), &Wanted::default())
     }
 
     pub fn libc(self) -> Libc {

@@ -1,9 +1,18 @@
 //! Programs that will run in the image, and what its files predict of them: does it start, does it reach culture data
 //! and cryptography, and if not, why.
 
+mod collect;
+mod cryptography;
+mod folders;
+mod globalization;
+mod host;
+mod loading;
+
 use serde::{Deserialize, Serialize};
 
 use crate::verdict::{Outcome, Place};
+
+pub use collect::{Surroundings, programs};
 
 /// One program and what the image's files predict of it (contract: `facts.programs`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::bundle::DotnetHost;
 use super::elf::ElfSummary;
 use super::path::{ancestors, join, parent_and_name};
 use super::replay::{Extracted, Step, Target, replay};
@@ -13,6 +14,8 @@ use crate::digest::Digest;
 const MOST_ENTRIES: usize = 4_000_000;
 /// The most bytes that the names of a layer may have in all.
 const MOST_NAME_BYTES: usize = 384 << 20;
+/// The most bytes that are kept of the files of a layer in all.
+const MOST_KEPT: usize = 48 << 20;
 /// The prefix of whiteouts (image-spec, layer.md, "Whiteouts").
 const WHITEOUT: &str = ".wh.";
 /// The name that makes a folder opaque (image-spec, layer.md, "Opaque Whiteout").
@@ -60,6 +63,25 @@ pub struct Detail {
     pub interpreter_line: Option<String>,
     /// The summary of an ELF file.
     pub elf: Option<ElfSummary>,
+    /// What the file is as a .NET host.
+    #[serde(default)]
+    pub dotnet: Option<DotnetHost>,
+    /// Whether there was something to keep, but the layer has too much of it.
+    #[serde(default)]
+    pub left_out: bool,
+}
+
+impl Detail {
+    /// About how many bytes it takes.
+    fn weight(&self) -> usize {
+        let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let config = match &self.dotnet {
+            Some(DotnetHost::SingleFile(bundle)) => bytes(&bundle.runtime_config),
+            _ => 0,
+        };
+        let line = self.interpreter_line.as_ref().map_or(0, String::len);
+        size_of::<Self>() + bytes(&self.content) + line + config + self.elf.as_ref().map_or(0, ElfSummary::weight)
+    }
 }
 
 /// An entry about to be added.
@@ -241,6 +263,8 @@ pub struct IndexBuilder {
     whiteouts: Vec<String>,
     opaque: Vec<String>,
     details: Vec<Detail>,
+    /// The weight of the details.
+    kept: usize,
 }
 
 impl IndexBuilder {
@@ -265,6 +289,7 @@ impl IndexBuilder {
         } else {
             let more = match detail {
                 Some(detail) if new.kind == Kind::File => {
+                    let detail = self.within_bounds(detail);
                     self.details.push(detail);
                     u32::try_from(self.details.len() - 1).unwrap_or(NONE)
                 }
@@ -283,6 +308,15 @@ impl IndexBuilder {
             self.entries.push(entry);
         }
         Ok(())
+    }
+
+    fn within_bounds(&mut self, detail: Detail) -> Detail {
+        let weight = detail.weight();
+        if self.kept.saturating_add(weight) > MOST_KEPT {
+            return Detail { left_out: true, ..Detail::default() };
+        }
+        self.kept += weight;
+        detail
     }
 
     /// The finished index.
@@ -421,69 +455,4 @@ fn is_below(path: &str, folder: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry<'a>(path: &'a str, kind: Kind, link: &'a str) -> NewEntry<'a> {
-        NewEntry { path, kind, mode: 0o755, uid: 0, gid: 0, size: 1, link }
-    }
-
-    fn index(entries: &[(&str, Kind, &str)]) -> LayerIndex {
-        let mut builder = IndexBuilder::default();
-        for (path, kind, link) in entries {
-            builder.add(&entry(path, *kind, link), None).unwrap();
-        }
-        builder.finish(None, 0)
-    }
-
-    #[test]
-    fn of_several_entries_of_a_path_the_last_counts() {
-        let index = index(&[("a", Kind::File, ""), ("a", Kind::Symlink, "b")]);
-        assert_eq!(index.len(), 1);
-        assert_eq!(index.get("a").unwrap().kind(), Kind::Symlink);
-    }
-
-    #[test]
-    fn a_hard_link_names_the_file_of_its_time() {
-        let index = index(&[
-            ("a", Kind::File, ""),
-            ("b", Kind::HardLink, "a"),
-            ("a", Kind::Symlink, "x"),
-            ("c", Kind::HardLink, "z"),
-        ]);
-        let Some(HardLink::Here(target)) = index.get("b").unwrap().hard_link() else { panic!("in this layer") };
-        assert_eq!(target.kind(), Kind::File);
-        assert!(matches!(index.get("c").unwrap().hard_link(), Some(HardLink::Below("z"))));
-    }
-
-    #[test]
-    fn whiteouts_are_no_files() {
-        let index = index(&[
-            ("d/.wh.x", Kind::File, ""),
-            ("d/.wh..wh..opq", Kind::File, ""),
-            (".wh..wh.plnk/1", Kind::File, ""),
-        ]);
-        assert!(index.is_whiteout("d/x") && index.is_opaque("d"));
-        assert!(index.get("d/.wh.x").is_none());
-    }
-
-    #[test]
-    fn below_a_folder_is_what_its_path_starts() {
-        let index = index(&[
-            ("a", Kind::Directory, ""),
-            ("a-b", Kind::File, ""),
-            ("a/x", Kind::File, ""),
-            ("a/y/z", Kind::File, ""),
-            ("a0", Kind::File, ""),
-        ]);
-        assert_eq!(index.below("a").map(|entry| entry.path()).collect::<Vec<_>>(), ["a/x", "a/y/z"]);
-        assert!(!index.has_below("a/x"));
-    }
-
-    #[test]
-    fn entries_behind_a_link_of_the_same_layer_go_through_it() {
-        let index = index(&[("bin", Kind::Symlink, "usr/bin"), ("bin/sh", Kind::File, "")]);
-        assert!(index.get("usr/bin/sh").is_some());
-        assert!(index.get("bin/sh").is_none());
-    }
-}
+mod tests;
