@@ -82,6 +82,9 @@ pub struct CheckArguments {
     #[arg(long, value_name = "SEVERITY", default_value = "error")]
     pub fail_on: FailOn,
     #[command(flatten)]
+    /// Which programs are judged.
+    pub programs: ProgramArguments,
+    #[command(flatten)]
     /// How images are reached.
     pub sources: SourceArguments,
     /// Print only the verdicts.
@@ -98,6 +101,15 @@ pub struct FactsArguments {
     /// The image.
     #[arg(value_name = "IMAGE", long_help = IMAGE_HELP)]
     pub image: String,
+    /// The target whose programs are described: a built-in profile or a profile file.
+    #[arg(long, value_name = "NAME or FILE", default_value = "octopus")]
+    pub profile: String,
+    /// Set a parameter of the profile, such as `dotnet=10.0`. Repeatable.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    #[command(flatten)]
+    /// Which programs are looked at.
+    pub programs: ProgramArguments,
     #[command(flatten)]
     /// How images are reached.
     pub sources: SourceArguments,
@@ -124,6 +136,27 @@ pub struct ExplainArguments {
     #[arg(long, value_name = "NAME or FILE", default_value = "octopus")]
     pub profile: String,
 }
+
+/// Which programs are judged, beside those that the profile describes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Programs")]
+pub struct ProgramArguments {
+    /// Judge this program of the image, too: will it start, does it find its libraries? Repeatable.
+    #[arg(long, value_name = "PATH", value_parser = absolute_path)]
+    pub program: Vec<String>,
+    /// Judge the program in this folder, which will be mounted into the image, in place of the one that the profile
+    /// describes.
+    #[arg(long, value_name = "DIR")]
+    pub payload: Option<PathBuf>,
+    /// How the program of the payload is started, relative to the folder, such as `dotnet app.dll`. Default: the only
+    /// program in it.
+    #[arg(long, value_name = "LINE", requires = "payload", value_parser = command_line)]
+    pub payload_command: Option<CommandLine>,
+}
+
+/// The words of a command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine(pub Vec<String>);
 
 /// How images are reached.
 #[derive(Debug, Args)]
@@ -234,6 +267,22 @@ fn report_target(text: &str) -> Result<ReportTarget, String> {
     let format = ReportFormat::from_str(format, false)
         .map_err(|_| format!("there is no report {format:?}; there are text and json"))?;
     Ok(ReportTarget { format, file })
+}
+
+fn absolute_path(text: &str) -> Result<String, String> {
+    if text.len() > 1 && text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the path of a program in the image, from / on".to_owned())
+    }
+}
+
+fn command_line(text: &str) -> Result<CommandLine, String> {
+    match shlex::split(text) {
+        Some(words) if !words.is_empty() => Ok(CommandLine(words)),
+        Some(_) => Err("it is empty".to_owned()),
+        None => Err("a quote is not closed".to_owned()),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

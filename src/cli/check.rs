@@ -5,9 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::args::{CheckArguments, FactsArguments, FailOn, ReportFormat, ReportTarget, SourceArguments};
+use super::args::{
+    CheckArguments, FactsArguments, FailOn, ProgramArguments, ReportFormat, ReportTarget, SourceArguments,
+};
 use super::{Failure, print};
 use crate::catalog::{Overrides, Profile};
+use crate::facts::programs::{PAYLOAD_FOLDER, Payload, Wanted};
 use crate::facts::{Facts, gather, needs_layers};
 use crate::image::registry::RegistryOptions;
 use crate::image::{self, SourceOptions};
@@ -38,7 +41,8 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let started_at = jiff::Timestamp::now().to_string();
     let start = Instant::now();
     let targets = targets(arguments)?;
-    let reader = Reader::new(&arguments.sources);
+    let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
+    let reader = Reader::new(&arguments.sources, wanted);
     let mut results = Vec::new();
     for given in &arguments.images {
         match reader.read(given) {
@@ -64,7 +68,9 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
 /// # Errors
 /// The image cannot be read, or the facts cannot be printed.
 pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
-    let images = Reader::new(&arguments.sources).read(&arguments.image).map_err(Failure)?;
+    let parameters = super::rules::profile(&arguments.profile)?.parameters(&arguments.set)?;
+    let wanted = wanted(&arguments.programs, [&parameters])?;
+    let images = Reader::new(&arguments.sources, wanted).read(&arguments.image).map_err(Failure)?;
     for (image, facts) in images {
         let document = serde_json::json!({ "image": image, "facts": facts });
         print(&format!("{document:#}\n"))?;
@@ -88,6 +94,26 @@ fn targets(arguments: &CheckArguments) -> Result<Vec<Target>, Failure> {
     arguments.profile.iter().map(target).collect()
 }
 
+/// The programs to predict: the described ones of all targets, or the payload, and those that were named.
+fn wanted<'a>(
+    arguments: &ProgramArguments,
+    parameters: impl IntoIterator<Item = &'a Parameters>,
+) -> Result<Wanted, Failure> {
+    let mut releases: Vec<String> = Vec::new();
+    for release in parameters.into_iter().flat_map(|parameters| parameters.texts("dotnet")) {
+        if !releases.contains(&release) {
+            releases.push(release);
+        }
+    }
+    let payload = arguments.payload.as_ref().map(|folder| {
+        let index =
+            image::mounted_folder(folder, PAYLOAD_FOLDER).map_err(|error| Failure(format!("--payload: {error}")))?;
+        let command = arguments.payload_command.as_ref().map(|line| line.0.clone());
+        Ok::<_, Failure>(Payload { index: Arc::new(index), command })
+    });
+    Ok(Wanted { releases, paths: arguments.program.clone(), payload: payload.transpose()? })
+}
+
 fn judged(target: &Target, image: &ImageReport, facts: &Facts) -> ImageResult {
     let judgement = lint::judge(facts, &target.profile, &target.parameters, &target.overrides);
     ImageResult::judged(image.clone(), &target.name, judgement, facts)
@@ -98,10 +124,11 @@ struct Reader<'a> {
     arguments: &'a SourceArguments,
     options: SourceOptions,
     jobs: usize,
+    wanted: Wanted,
 }
 
 impl<'a> Reader<'a> {
-    fn new(arguments: &'a SourceArguments) -> Self {
+    fn new(arguments: &'a SourceArguments, wanted: Wanted) -> Self {
         let options = SourceOptions {
             registry: RegistryOptions {
                 auth_file: arguments.registry_auth.clone(),
@@ -118,7 +145,7 @@ impl<'a> Reader<'a> {
         // One layer keeps a core busy; a second one hides the waiting for the network.
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
-        Self { arguments, options, jobs }
+        Self { arguments, options, jobs, wanted }
     }
 
     /// The images that somebody named, read; or why they cannot be, in one line that names them.
@@ -137,11 +164,7 @@ impl<'a> Reader<'a> {
         let read = images.iter().map(|image| {
             let layers = needs_layers(image).then(|| image::read::layers(source, image, self.jobs)).transpose()?;
             let rootfs = layers.as_deref().map(|layers| stack(image, layers));
-            let wanted = crate::facts::programs::Wanted {
-                releases: vec!["3.1".into(), "8.0".into(), "9.0".into(), "10.0".into()],
-                ..Default::default()
-            };
-            let facts = gather(image, source.kind(), opened.name.as_ref(), rootfs.as_ref(), &wanted);
+            let facts = gather(image, source.kind(), opened.name.as_ref(), rootfs.as_ref(), &self.wanted);
             let mut report = ImageReport::new(&reference.given, source.kind(), image, layers.as_deref());
             report.fetched_bytes = source.bytes_fetched();
             Ok((report, facts))

@@ -1,5 +1,7 @@
 //! Gathers all facts about an image, each by its collector, and says of the rest why it could not be had.
 
+use std::sync::Arc;
+
 use super::programs::{self, Surroundings, Wanted};
 use super::{
     ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SizeFacts, commands, configuration,
@@ -67,6 +69,8 @@ fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootf
         facts.libc = libc::libc(rootfs, &image.platform, &facts.os_release);
         facts.commands = Fact::Known(commands::commands(rootfs, &path, &image.platform));
         let architecture = &image.platform.architecture;
+        let mounted = wanted.payload.as_ref().map(|payload| rootfs.with_mount(Arc::clone(&payload.index)));
+        let rootfs = mounted.as_ref().unwrap_or(rootfs);
         let around = Surroundings::new(rootfs, architecture, &facts.libc, settings, facts.user.known());
         facts.programs = Fact::Known(programs::programs(&around, wanted));
     }

@@ -46,13 +46,7 @@ impl RootfsFolder {
     }
 
     fn index(&self) -> Result<LayerIndex> {
-        let mut walk = Walk {
-            root: &self.path,
-            builder: IndexBuilder::default(),
-            files: FileScanner::default(),
-            bytes: 0,
-            buffer: vec![0; CHUNK],
-        };
+        let mut walk = Walk::new(&self.path, "");
         walk.folder("")?;
         Ok(walk.builder.finish(None, walk.bytes))
     }
@@ -100,15 +94,52 @@ impl Source for RootfsFolder {
     }
 }
 
+/// Indexes a folder of this machine that will be mounted at `mount` (without leading slash), where it hides what an
+/// image has. Links to absolute paths inside the folder are kept as they will be there.
+///
+/// # Errors
+/// It is no folder, is empty, or cannot be read.
+pub fn mounted_folder(path: &Path, mount: &str) -> Result<LayerIndex> {
+    let what = path.display().to_string();
+    let root = path.canonicalize().map_err(|error| Error::from_io(&what, error))?;
+    if !root.is_dir() {
+        return Err(Error::broken(format!("{what} is not a folder")));
+    }
+    let mut walk = Walk::new(&root, mount);
+    for path in [mount, &format!("{mount}/.wh..wh..opq")] {
+        let entry = NewEntry { path, kind: Kind::Directory, mode: 0o755, uid: 0, gid: 0, size: 0, link: "" };
+        walk.builder.add(&entry, None).map_err(Error::broken)?;
+    }
+    walk.folder("")?;
+    let index = walk.builder.finish(None, walk.bytes);
+    if index.len() < 2 {
+        return Err(Error::broken(format!("{what} is empty")));
+    }
+    Ok(index)
+}
+
 struct Walk<'a> {
     root: &'a Path,
+    /// Where its files will be, without leading slash; empty for a root file system.
+    mount: &'a str,
     builder: IndexBuilder,
     files: FileScanner,
     bytes: u64,
     buffer: Vec<u8>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(root: &'a Path, mount: &'a str) -> Self {
+        Self {
+            root,
+            mount,
+            builder: IndexBuilder::default(),
+            files: FileScanner::default(),
+            bytes: 0,
+            buffer: vec![0; CHUNK],
+        }
+    }
+
     fn folder(&mut self, path: &str) -> Result<()> {
         let full = self.root.join(path);
         let failed = |error| Error::from_io(&full.display().to_string(), error);
@@ -121,12 +152,12 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn entry(&mut self, path: &str, full: &Path) -> Result<()> {
+    fn entry(&mut self, inside: &str, full: &Path) -> Result<()> {
         let failed = |error| Error::from_io(&full.display().to_string(), error);
         // Of the link itself: what it leads to outside the folder is no part of the image.
         let metadata = fs::symlink_metadata(full).map_err(failed)?;
         let (kind, link) = if metadata.is_symlink() {
-            (Kind::Symlink, fs::read_link(full).map_err(failed)?.to_string_lossy().into_owned())
+            (Kind::Symlink, self.target(&fs::read_link(full).map_err(failed)?))
         } else if metadata.is_dir() {
             (Kind::Directory, String::new())
         } else if metadata.is_file() {
@@ -134,6 +165,7 @@ impl Walk<'_> {
         } else {
             (Kind::Special, String::new())
         };
+        let path = &if self.mount.is_empty() { inside.to_owned() } else { format!("{}/{inside}", self.mount) };
         let mut detail = None;
         if kind == Kind::File {
             self.bytes += metadata.len();
@@ -149,7 +181,15 @@ impl Walk<'_> {
             link: &link,
         };
         self.builder.add(&new, detail).map_err(|why| Error::broken(format!("{}: {why}", self.root.display())))?;
-        if kind == Kind::Directory { self.folder(path) } else { Ok(()) }
+        if kind == Kind::Directory { self.folder(inside) } else { Ok(()) }
+    }
+
+    /// A link's target; one inside a folder that will be mounted, as it will be there.
+    fn target(&self, link: &Path) -> String {
+        match link.strip_prefix(self.root) {
+            Ok(inside) if !self.mount.is_empty() => format!("/{}/{}", self.mount, inside.display()),
+            _ => link.to_string_lossy().into_owned(),
+        }
     }
 
     fn detail(&mut self, path: &str, size: u64, full: &Path) -> io::Result<Option<Detail>> {

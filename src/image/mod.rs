@@ -24,6 +24,7 @@ pub mod registry;
 mod stream;
 
 pub use error::{Error, ErrorKind};
+pub use folder::mounted_folder;
 pub use open::{Opened, SourceOptions, open};
 
 /// What any operation on a source gives.

@@ -19,6 +19,8 @@ const MOST_LINKS: usize = 40;
 #[derive(Clone, Debug, Default)]
 pub struct Rootfs {
     layers: Vec<StackedLayer>,
+    /// How many of them are the image's; what is above is mounted.
+    own: usize,
 }
 
 /// One layer in the stack.
@@ -90,7 +92,15 @@ impl Rootfs {
     /// Stacks layers, base first.
     #[must_use]
     pub fn new(layers: Vec<StackedLayer>) -> Self {
-        Self { layers }
+        Self { own: layers.len(), layers }
+    }
+
+    /// The same file system with a folder mounted into it, which is no layer of the image: places in it name none.
+    #[must_use]
+    pub fn with_mount(&self, index: Arc<LayerIndex>) -> Self {
+        let mut layers = self.layers.clone();
+        layers.push(StackedLayer { index, instruction: None });
+        Self { layers, own: self.own }
     }
 
     /// How many bytes the layers have uncompressed.
@@ -178,10 +188,23 @@ impl Rootfs {
     pub fn place(&self, path: &str, node: &Node<'_>) -> Place {
         Place {
             path: Some(absolute(path)),
-            layer: Some(node.layer),
+            layer: (node.layer < self.own).then_some(node.layer),
             instruction: self.layers.get(node.layer).and_then(|layer| layer.instruction.clone()),
             field: None,
         }
+    }
+
+    /// All regular files below a folder, by path; links are not followed.
+    #[must_use]
+    pub fn files_below(&self, folder: &str) -> Vec<Node<'_>> {
+        let Ok(folder) = self.find(folder) else { return Vec::new() };
+        let all = self.layers.iter().flat_map(|layer| layer.index.below(&folder.path).map(|entry| entry.path()));
+        let paths: BTreeSet<&str> = all.collect();
+        let file = |path: &str| match self.entry(path)? {
+            found @ Found::Entry { entry, .. } if entry.kind() == Kind::File => Some(found.node(path.to_owned())),
+            _ => None,
+        };
+        paths.into_iter().filter_map(file).collect()
     }
 
     /// All files and links whose names start with `start`, by path.

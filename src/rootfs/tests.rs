@@ -104,3 +104,43 @@ fn names_of_a_folder_come_from_all_layers() {
     assert_eq!(rootfs.names(""), ["d"]);
     assert!(rootfs.names("nowhere").is_empty());
 }
+
+#[test]
+fn what_is_mounted_hides_what_was_there_and_is_in_no_layer() {
+    let rootfs = stack(&["d app, f app/old, f bin/sh"]);
+    let mounted = rootfs.with_mount(layer("d app, f app/.wh..wh..opq, f app/new").index);
+    assert_eq!(at(&mounted, "app/old"), None);
+    assert_eq!(at(&mounted, "bin/sh"), found("bin/sh", 0));
+    let node = mounted.find("app/new").unwrap();
+    assert_eq!(mounted.place("app/new", &node), Place::path("/app/new"));
+    assert_eq!(at(&rootfs, "app/old"), found("app/old", 0));
+}
+
+#[test]
+fn what_a_layer_took_away_is_known_by_that_layer() {
+    let rootfs = stack(&["f usr/lib/a, f usr/lib/b, l lib usr/lib", "f usr/lib/.wh.a"]);
+    let removed = rootfs.removed("lib/a").unwrap();
+    assert_eq!((removed.layer, removed.path.as_deref()), (Some(1), Some("/usr/lib/a")));
+    assert_eq!(rootfs.removed("lib/b"), None);
+    assert_eq!(rootfs.removed("lib/never"), None);
+    assert_eq!(rootfs.removed_files("a"), ["usr/lib/a"]);
+    assert_eq!(rootfs.files_named("b"), ["usr/lib/b"]);
+}
+
+#[test]
+fn permissions_are_those_of_the_user_and_of_the_folders_above() {
+    let mut builder = IndexBuilder::default();
+    let mut add = |path, kind, mode, uid| {
+        builder.add(&NewEntry { path, kind, mode, uid, gid: 7, size: 0, link: "" }, None).unwrap();
+    };
+    add("open", Kind::Directory, 0o755, 0);
+    add("open/file", Kind::File, 0o640, 0);
+    add("closed", Kind::Directory, 0o700, 0);
+    add("closed/file", Kind::File, 0o777, 0);
+    let rootfs = Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0)), instruction: None }]);
+    let may = |uid, gid, access, path| rootfs.may(Account { uid, gid }, access, &rootfs.find(path).unwrap());
+    assert!(may(1, Some(7), Access::Read, "open/file") && !may(1, Some(8), Access::Read, "open/file"));
+    assert!(may(1, None, Access::Read, "open/file"), "a group that is not known counts as the file's");
+    assert!(!may(1, Some(7), Access::Read, "closed/file") && may(0, Some(0), Access::Write, "closed/file"));
+    assert!(!may(0, None, Access::Execute, "open/file"), "not even root executes what nobody may");
+}

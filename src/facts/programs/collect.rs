@@ -63,7 +63,7 @@ impl<'a> Surroundings<'a> {
 }
 
 /// A program that is to be predicted.
-pub struct Subject<'a> {
+pub struct Subject {
     /// What the report calls it.
     pub name: String,
     /// Where it is; nothing if it is only described.
@@ -71,7 +71,7 @@ pub struct Subject<'a> {
     /// What evidence calls it.
     pub called: String,
     /// What it asks of the loader.
-    pub elf: &'a ElfSummary,
+    pub elf: ElfSummary,
     /// Its file.
     pub place: Place,
     /// What it is as a .NET program.
@@ -120,7 +120,9 @@ pub fn programs(around: &Surroundings<'_>, wanted: &Wanted) -> Vec<ProgramFact> 
         }
         if facts.is_empty() {
             let why = format!("there is no program in the payload that imglint knows how to start (/{PAYLOAD_FOLDER})");
-            facts.push(unusable("payload".to_owned(), None, why, Place::path(&format!("/{PAYLOAD_FOLDER}"))));
+            let problem = host::unusable(why, Place::path(&format!("/{PAYLOAD_FOLDER}")));
+            let (program, start) = ("payload".to_owned(), Outcome::Fail);
+            facts.push(ProgramFact { program, start, problems: vec![problem], ..ProgramFact::default() });
         }
     }
     facts.extend(wanted.paths.iter().map(|path| at_path(around, path.clone(), path, None)));
@@ -149,7 +151,7 @@ fn described(around: &Surroundings<'_>, version: &str) -> ProgramFact {
     let runtime =
         Runtime { version: Some(version.to_owned()), known_by: "it was set (dotnet)".to_owned(), ..Runtime::default() };
     let subject =
-        Subject { name: name.clone(), path: None, called, elf: &elf, place: Place::default(), runtime: Some(runtime) };
+        Subject { name: name.clone(), path: None, called, elf, place: Place::default(), runtime: Some(runtime) };
     predict(around, &subject)
 }
 
@@ -158,30 +160,17 @@ fn at_path(around: &Surroundings<'_>, name: String, path: &str, command: Option<
     match host::subject(around, name.clone(), path, command) {
         Ok(subject) => predict(around, &subject),
         Err(problem) => {
-            let why = problem.statement.clone();
-            unusable(name, Some(path.to_owned()), why, problem.place)
+            let (path, start) = (Some(path.to_owned()), problem.outcome);
+            ProgramFact { program: name, path, start, problems: vec![*problem], ..ProgramFact::default() }
         }
     }
-}
-
-/// A program that cannot be started at all.
-fn unusable(program: String, path: Option<String>, why: String, place: Place) -> ProgramFact {
-    let problem = Problem {
-        kind: ProblemKind::ProgramUnusable,
-        stage: Some(Stage::Start),
-        outcome: Outcome::Fail,
-        statement: why,
-        place,
-        component: None,
-    };
-    ProgramFact { program, path, start: Outcome::Fail, problems: vec![problem], ..ProgramFact::default() }
 }
 
 fn open_problem(kind: ProblemKind, stage: Stage, statement: String) -> Problem {
     Problem { kind, stage: Some(stage), outcome: Outcome::Unknown, statement, place: Place::default(), component: None }
 }
 
-fn predict(around: &Surroundings<'_>, subject: &Subject<'_>) -> ProgramFact {
+fn predict(around: &Surroundings<'_>, subject: &Subject) -> ProgramFact {
     let mut fact = ProgramFact { program: subject.name.clone(), path: subject.path.clone(), ..ProgramFact::default() };
     let mut dotnet_fact = subject.runtime.as_ref().map(|runtime| DotnetFact {
         version: runtime.version.clone(),
@@ -202,16 +191,16 @@ fn predict(around: &Surroundings<'_>, subject: &Subject<'_>) -> ProgramFact {
 }
 
 /// Follows the loader, then the .NET host, then the runtime's own probes.
-fn load(around: &Surroundings<'_>, subject: &Subject<'_>, fact: &mut ProgramFact, dotnet: Option<&mut DotnetFact>) {
+fn load(around: &Surroundings<'_>, subject: &Subject, fact: &mut ProgramFact, dotnet: Option<&mut DotnetFact>) {
     let environment = around.environment();
-    let (linker, loader) = match Linker::of(subject.elf, around.rootfs, &environment, around.user) {
+    let (linker, loader) = match Linker::of(&subject.elf, around.rootfs, &environment, around.user) {
         Ok(found) => found,
         Err(none) => {
             fact.problems.push(no_linker(&subject.called, none));
             return;
         }
     };
-    let (mut process, failures) = Process::start(&linker, loader, subject.elf, &subject.called, subject.place.clone());
+    let (mut process, failures) = Process::start(&linker, loader, &subject.elf, &subject.called, subject.place.clone());
     note_failures(around, fact, &failures);
     if let (Some(runtime), Some(dotnet)) = (&subject.runtime, dotnet) {
         host_and_probes(around, runtime, &mut process, fact, dotnet);
