@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Overrides, Profile, Rule};
-use crate::facts::Facts;
+use crate::facts::{CommandState, Facts};
 use crate::parameters::Parameters;
-use crate::verdict::{Evidence, Outcome, Severity, Verdict};
+use crate::printable::printable;
+use crate::tables::packages::packages;
+use crate::verdict::{Answer, Evidence, Outcome, Severity, Verdict};
 
 /// What one profile says of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,13 +51,16 @@ pub fn judge(facts: &Facts, profile: &Profile, parameters: &Parameters, override
         not_applicable: Vec::new(),
     };
     for rule in &profile.rules {
-        let Some(severity) = profile.severity(rule, parameters, overrides) else { continue };
+        if profile.severity(rule, parameters, overrides, false).is_none() {
+            continue;
+        }
         let answer = rule.check.judge(facts, parameters);
+        let severity = profile.severity(rule, parameters, overrides, answer.is_lesser);
         match answer.outcome {
             Outcome::Pass => judgement.passed.push(rule.id.clone()),
             Outcome::NotApplicable => judgement.not_applicable.push(rule.id.clone()),
-            outcome @ (Outcome::Fail | Outcome::Unknown) => {
-                judgement.findings.push(finding(rule, severity, outcome, answer.evidence, facts, parameters));
+            Outcome::Fail | Outcome::Unknown => {
+                judgement.findings.extend(severity.map(|severity| finding(rule, severity, answer, facts, parameters)));
             }
         }
     }
@@ -66,24 +71,38 @@ pub fn judge(facts: &Facts, profile: &Profile, parameters: &Parameters, override
     judgement
 }
 
-fn finding(
-    rule: &Rule,
-    severity: Severity,
-    outcome: Outcome,
-    evidence: Vec<Evidence>,
-    facts: &Facts,
-    parameters: &Parameters,
-) -> Finding {
+fn finding(rule: &Rule, severity: Severity, answer: Answer, facts: &Facts, parameters: &Parameters) -> Finding {
     let wording = rule.wording(parameters);
+    let installed = rule.fix_install.as_ref().and_then(|words| {
+        let instruction = instruction(&answer.components, facts)?;
+        Some(words.replace("{install}", &instruction))
+    });
+    let fix = installed.unwrap_or_else(|| wording.fix(facts.os_release.known()).to_owned());
     Finding {
         rule: rule.id.clone(),
         severity,
-        outcome,
+        outcome: answer.outcome,
         title: wording.title.to_owned(),
-        evidence,
-        fix: wording.fix(facts.os_release.known()).trim().to_owned(),
+        evidence: answer.evidence,
+        fix: fix.trim().to_owned(),
         docs: rule.docs.clone(),
     }
+}
+
+/// The Dockerfile instruction that installs components on the image's distribution, if one is known.
+fn instruction(components: &[String], facts: &Facts) -> Option<String> {
+    let system = facts.os_release.known().filter(|release| release.present)?.system();
+    let commands = facts.commands.known();
+    // Of an image whose commands nobody looked at, the distribution's own package manager is taken to be there.
+    let is_there = |name: &str| {
+        commands.is_none_or(|commands| commands.get(name).is_some_and(|command| command.state == CommandState::Usable))
+    };
+    let install = packages().ok()?.install(system, is_there, components)?;
+    let user = facts.user.known().filter(|user| user.uid != Some(0));
+    Some(match user {
+        Some(user) => format!("USER root\n{install}\nUSER {}", printable(&user.given)),
+        None => install,
+    })
 }
 
 /// The verdict that follows from the findings: only those of severity error count.

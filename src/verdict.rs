@@ -101,31 +101,51 @@ pub struct Answer {
     pub outcome: Outcome,
     /// At least one piece for a fail and an unknown.
     pub evidence: Vec<Evidence>,
+    /// Whether a fail is only the lesser defect that the rule knows of.
+    pub is_lesser: bool,
+    /// What has to be installed to mend it, in the words of `rules/tables/packages.toml`; empty where that does not help.
+    pub components: Vec<String>,
 }
 
 impl Answer {
+    fn new(outcome: Outcome, evidence: Vec<Evidence>) -> Self {
+        Self { outcome, evidence, is_lesser: false, components: Vec::new() }
+    }
+
     /// The image has what the rule asks for.
     #[must_use]
     pub fn pass() -> Self {
-        Self { outcome: Outcome::Pass, evidence: Vec::new() }
+        Self::new(Outcome::Pass, Vec::new())
     }
 
     /// The image has the defect.
     #[must_use]
     pub fn fail(evidence: impl IntoIterator<Item = Evidence>) -> Self {
-        Self { outcome: Outcome::Fail, evidence: evidence.into_iter().collect() }
+        Self::new(Outcome::Fail, evidence.into_iter().collect())
     }
 
     /// It could not be told, because of `why`.
     #[must_use]
     pub fn unknown(place: &Place, why: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Unknown, evidence: vec![place.says(why)] }
+        Self::new(Outcome::Unknown, vec![place.says(why)])
     }
 
     /// The rule does not speak of such an image, because of `why`.
     #[must_use]
     pub fn not_applicable(why: impl Into<String>) -> Self {
-        Self { outcome: Outcome::NotApplicable, evidence: vec![Place::default().says(why)] }
+        Self::new(Outcome::NotApplicable, vec![Place::default().says(why)])
+    }
+
+    /// The same answer, of the lesser degree.
+    #[must_use]
+    pub fn lesser(self) -> Self {
+        Self { is_lesser: true, ..self }
+    }
+
+    /// The same answer, mended by installing these.
+    #[must_use]
+    pub fn needing(self, components: Vec<String>) -> Self {
+        Self { components, ..self }
     }
 }
 

@@ -64,7 +64,7 @@ fn run(profile: &Profile, rule: &Rule, example: &Example) -> Result<(), String> 
     {
         return Err(format!("says {statements:?}, not {says:?}"));
     }
-    let severity = rule.wording(&parameters).severity;
+    let severity = rule.severity_of(&parameters, answer.is_lesser);
     match example.severity {
         Some(wanted) if wanted != severity => Err(format!("is of severity {severity:?}, not {wanted:?}")),
         _ => Ok(()),
@@ -258,7 +258,7 @@ fn a_profile_of_the_user_s_extends_and_adds() {
     let profile = Catalog::builtin().profile_from_file(&own.path("own.toml")).unwrap();
     assert!(profile.rule("zsh-missing").is_ok() && profile.rule("libc-not-glibc").is_ok());
     let parameters = profile.parameters::<&str, &str>(&[]).unwrap();
-    let severity = |id: &str| profile.severity(profile.rule(id).unwrap(), &parameters, &Default::default());
+    let severity = |id: &str| profile.severity(profile.rule(id).unwrap(), &parameters, &Default::default(), false);
     assert_eq!(severity("tag-floating"), Some(imglint::verdict::Severity::Error));
     assert_eq!(severity("shell-missing"), None);
     assert!(rule_table_markdown(&profile).contains("| [`zsh-missing`](rules/zsh-missing.toml) | info |"));

@@ -81,13 +81,19 @@ impl Profile {
         set.iter().map(read).collect()
     }
 
-    /// How much a rule matters: it proposes, the profile disposes, `overrides` have the last word. Nothing when it is
-    /// off.
+    /// How much a rule matters, or its lesser defect: it proposes, the profile disposes, `overrides` have the last word.
+    /// Nothing when it is off.
     #[must_use]
-    pub fn severity(&self, rule: &Rule, parameters: &Parameters, overrides: &Overrides) -> Option<Severity> {
+    pub fn severity(
+        &self,
+        rule: &Rule,
+        parameters: &Parameters,
+        overrides: &Overrides,
+        is_lesser: bool,
+    ) -> Option<Severity> {
         match overrides.get(&rule.id).or_else(|| self.levels.get(&rule.id)) {
             Some(level) => level.severity(),
-            None => Some(rule.wording(parameters).severity),
+            None => Some(rule.severity_of(parameters, is_lesser)),
         }
     }
 }

@@ -27,6 +27,12 @@ pub struct Rule {
     pub why: String,
     /// What to do about it.
     pub fix: String,
+    /// How much it matters when a check says that it is only the lesser defect.
+    #[serde(default)]
+    pub lesser_severity: Option<Severity>,
+    /// What to do about it where it is known what to install: `{install}` stands for the instruction.
+    #[serde(default)]
+    pub fix_install: Option<String>,
     /// What to do about it on certain distributions.
     #[serde(default)]
     pub fix_for: Vec<FixFor>,
@@ -122,6 +128,14 @@ impl Rule {
             }
         }
         Ok(rule)
+    }
+
+    /// How much an answer matters with these parameters, if nobody says otherwise.
+    #[must_use]
+    pub fn severity_of(&self, parameters: &Parameters, is_lesser: bool) -> Severity {
+        let own = self.wording(parameters).severity;
+        // The order of severities begins with the worst.
+        if is_lesser { self.lesser_severity.map_or(own, |lesser| own.max(lesser)) } else { own }
     }
 
     /// The words and the severity with these parameters.

@@ -7,7 +7,7 @@ use crate::facts::{Facts, OsRelease};
 use crate::parameters::Parameters;
 use crate::printable::excerpt;
 use crate::tables::distributions::{self, Distributions, Dotnet, Standing};
-use crate::verdict::{Answer, Place};
+use crate::verdict::{Answer, Evidence, Outcome, Place};
 
 /// `kind = "distribution-supported"`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -19,17 +19,35 @@ pub struct DistributionSupported {
 
 impl DistributionSupported {
     pub(super) fn judge(&self, facts: &Facts, parameters: &Parameters) -> Answer {
-        let Some(version) = parameters.text(&self.parameter) else { return without_parameter(&self.parameter) };
+        let versions = parameters.texts(&self.parameter);
+        if versions.is_empty() {
+            return without_parameter(&self.parameter);
+        }
         when_known(&facts.os_release, &Place::path("/etc/os-release"), |system| {
             if !system.present {
                 return Answer::not_applicable("there is no os-release file that names a distribution");
             }
             match distributions::distributions() {
-                Ok(table) => judge(table, &version, system),
+                Ok(table) => together(versions.iter().map(|version| judge(table, version, system))),
                 Err(error) => Answer::unknown(&system.place, format!("the table of distributions is broken: {error}")),
             }
         })
     }
+}
+
+/// One answer of those for several releases: it fails if one of them fails, else is unknown if one of them is.
+fn together(answers: impl Iterator<Item = Answer>) -> Answer {
+    let answers: Vec<Answer> = answers.collect();
+    let mut evidence: Vec<Evidence> = Vec::new();
+    for said in answers.iter().filter(|answer| answer.outcome == Outcome::Fail).flat_map(|answer| &answer.evidence) {
+        if !evidence.contains(said) {
+            evidence.push(said.clone());
+        }
+    }
+    if !evidence.is_empty() {
+        return Answer::fail(evidence);
+    }
+    answers.into_iter().find(|answer| answer.outcome != Outcome::Pass).unwrap_or_else(Answer::pass)
 }
 
 fn judge(table: &Distributions, version: &str, system: &OsRelease) -> Answer {

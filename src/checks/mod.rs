@@ -11,6 +11,8 @@ mod manifest_kind;
 mod media_types;
 mod os_release_present;
 mod platform;
+mod present;
+mod program;
 mod start_command;
 mod tag;
 mod user;
@@ -43,6 +45,10 @@ pub enum Check {
     OsReleasePresent(os_release_present::OsReleasePresent),
     /// The image is for the platform it will run on.
     Platform(platform::PlatformIs),
+    /// Data that programs look for late is there.
+    Present(present::Present),
+    /// The programs that will run have no problem of certain kinds.
+    Program(program::ProgramFine),
     /// `Entrypoint` or `Cmd` is empty or only a shell.
     StartCommand(start_command::StartCommand),
     /// The tag names one version for good.
@@ -66,6 +72,8 @@ impl Check {
             Self::MediaTypesAgree(check) => check.judge(facts),
             Self::OsReleasePresent(check) => check.judge(facts),
             Self::Platform(check) => check.judge(facts, parameters),
+            Self::Present(check) => check.judge(facts),
+            Self::Program(check) => check.judge(facts, parameters),
             Self::StartCommand(check) => check.judge(facts),
             Self::TagFixed(check) => check.judge(facts),
             Self::User(check) => check.judge(facts),
@@ -80,6 +88,7 @@ impl Check {
             Self::DistributionSupported(check) => Some((&check.parameter, ParameterKind::Version)),
             Self::ImageSize(check) => Some((&check.parameter, ParameterKind::Size)),
             Self::Platform(check) => Some((&check.parameter, ParameterKind::Platform)),
+            Self::Program(check) => Some((&check.parameter, ParameterKind::Version)),
             _ => None,
         }
     }

@@ -9,11 +9,12 @@ use crate::platform::Platform;
 use crate::rootfs::{Missing, Node, Rootfs};
 use crate::verdict::Place;
 
-/// Shells, and the commands that the target's own scripts call (Calamari, `Bash/Bootstrap.sh`; the Kubernetes agent's
-/// `execute-bootstrapRunner.sh`).
+/// Shells, package managers, and the commands that the target's own scripts call (Calamari, `Bash/Bootstrap.sh`; the
+/// Kubernetes agent's `execute-bootstrapRunner.sh`).
 const LOOKED_FOR: &[&str] = &[
-    "ash", "basename", "bash", "cat", "chmod", "cp", "dash", "dirname", "getconf", "hostname", "mkdir", "mktemp",
-    "openssl", "pwsh", "python3", "sh", "uname", "wc", "which", "whoami", "xargs", "zsh",
+    "apk", "apt-get", "ash", "basename", "bash", "cat", "chmod", "cp", "dash", "dirname", "dnf", "getconf", "hostname",
+    "microdnf", "mkdir", "mktemp", "openssl", "pwsh", "python3", "sh", "tdnf", "uname", "wc", "which", "whoami",
+    "xargs", "yum", "zsh", "zypper",
 ];
 /// How many interpreters of interpreters are followed (Linux, `binfmt_script`: 5).
 const MOST_INTERPRETERS: usize = 5;

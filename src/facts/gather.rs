@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::programs::{self, Surroundings, Wanted};
 use super::{
     ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SizeFacts, commands, configuration,
-    libc, os_release, user,
+    libc, os_release, system_files, user,
 };
 use crate::image::{Image, ManifestKind, SourceKind};
 use crate::reference::Name;
@@ -58,6 +58,8 @@ pub fn gather(
 fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootfs: &Rootfs, wanted: &Wanted) {
     let path = configuration::search_path(settings);
     facts.os_release = os_release::os_release(rootfs);
+    facts.ca_certificates = Fact::Known(system_files::ca_certificates(rootfs, settings));
+    facts.time_zones = Fact::Known(system_files::time_zones(rootfs, settings));
     facts.user = user::user(&settings.user, rootfs);
     // Engines take such an image for one of their own architecture, whichever that is.
     if image.platform.architecture.is_empty() {
@@ -84,6 +86,8 @@ fn nothing_inside(facts: &mut Facts, why: &str) {
     facts.user = Fact::not_applicable(why);
     facts.path = Fact::not_applicable(why);
     facts.commands = Fact::not_applicable(why);
+    facts.ca_certificates = Fact::not_applicable(why);
+    facts.time_zones = Fact::not_applicable(why);
     facts.programs = Fact::not_applicable(why);
 }
 

@@ -9,6 +9,7 @@ mod gather;
 mod libc;
 mod os_release;
 pub mod programs;
+pub mod system_files;
 mod user;
 
 use std::collections::BTreeMap;
@@ -119,6 +120,10 @@ pub struct Facts {
     pub path: Fact<SearchPath>,
     /// Shells and commands that were looked for on `PATH`, by name.
     pub commands: Fact<BTreeMap<String, Command>>,
+    /// Certificate authorities for TLS.
+    pub ca_certificates: Fact<system_files::Presence>,
+    /// The time zone database.
+    pub time_zones: Fact<system_files::Presence>,
     /// Programs that will run in the image, and what its files predict of them.
     pub programs: Fact<Vec<programs::ProgramFact>>,
 }

@@ -2,6 +2,7 @@
 
 pub mod distributions;
 pub mod dotnet;
+pub mod packages;
 
 use serde::Deserialize;
 

@@ -85,7 +85,7 @@ pub fn in_payload(around: &Surroundings<'_>, command: Option<&[String]>) -> Vec<
     }
     // What lies nearest to the top is what is started; the rest are its parts.
     let depth = |node: &&Node<'_>| node.path.matches('/').count();
-    let least = found.iter().map(|node| depth(node)).min().unwrap_or_default();
+    let least = found.iter().map(depth).min().unwrap_or_default();
     found.into_iter().filter(|node| depth(node) == least).take(MOST_PROGRAMS).map(|node| named(&node.path)).collect()
 }
 
