@@ -46,6 +46,8 @@ pub struct Release {
     pub environment_decides_invariant: bool,
     /// Whether it does not start without a folder for temporary files, unless diagnostics are off.
     pub needs_temp_folder: bool,
+    /// The variables that switch diagnostics off when they are 0.
+    pub diagnostics_variables: Vec<String>,
     /// Whether compression uses the system's zlib.
     pub system_zlib: bool,
 }

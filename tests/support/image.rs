@@ -1,8 +1,10 @@
 //! Builds images in code: tar layers, a configuration, and around them an OCI layout or what `docker save` writes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use imglint::digest::Digest;
 use serde_json::{Value, json};
@@ -13,7 +15,11 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// A tar under construction: a layer, or an archive around an image.
 #[derive(Clone, Default)]
-pub struct Tar(Vec<u8>);
+pub struct Tar {
+    bytes: Vec<u8>,
+    /// The owner of the next entry.
+    uid: u32,
+}
 
 impl Tar {
     /// Adds a regular file.
@@ -23,7 +29,15 @@ impl Tar {
 
     /// Adds a folder.
     pub fn folder(self, path: &str) -> Self {
-        self.entry(path, 0o755, b'5', "", b"")
+        self.folder_of(path, 0o755, 0)
+    }
+
+    /// Adds a folder with a mode and an owner.
+    pub fn folder_of(mut self, path: &str, mode: u32, uid: u32) -> Self {
+        self.uid = uid;
+        let mut made = self.entry(path, mode, b'5', "", b"");
+        made.uid = 0;
+        made
     }
 
     /// Adds a symbolic link.
@@ -40,18 +54,19 @@ impl Tar {
 
     /// The finished tar.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.0.clone();
+        let mut bytes = self.bytes.clone();
         bytes.extend([0; 1024]);
         bytes
     }
 
     fn entry(mut self, path: &str, mode: u32, kind: u8, target: &str, content: &[u8]) -> Self {
         assert!(path.len() <= 100 && target.len() <= 100, "{path}: ustar takes no longer names here");
+        let uid = self.uid;
         let mut header = [0_u8; 512];
         let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
         put(0, path);
         put(100, &format!("{mode:07o}"));
-        put(108, "0000000");
+        put(108, &format!("{uid:07o}"));
         put(116, "0000000");
         put(124, &format!("{:011o}", content.len()));
         put(136, "00000000000");
@@ -61,9 +76,9 @@ impl Tar {
         header[156] = kind;
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        self.0.extend(header);
-        self.0.extend(content);
-        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self.bytes.extend(header);
+        self.bytes.extend(content);
+        self.bytes.resize(self.bytes.len().next_multiple_of(512), 0);
         self
     }
 }
@@ -72,7 +87,21 @@ impl Tar {
 #[derive(Clone)]
 pub struct TestImage {
     document: Value,
-    layers: Vec<Vec<u8>>,
+    layers: Vec<TestLayer>,
+}
+
+/// A layer, whose bytes are shared by all images that have it.
+#[derive(Clone)]
+pub struct TestLayer {
+    pub digest: Digest,
+    pub tar: Arc<Vec<u8>>,
+}
+
+impl TestLayer {
+    /// A layer of these bytes.
+    pub fn new(tar: Vec<u8>) -> Self {
+        Self { digest: Digest::of(&tar), tar: Arc::new(tar) }
+    }
 }
 
 impl TestImage {
@@ -122,10 +151,33 @@ impl TestImage {
     }
 
     /// Adds a layer and the history entry that made it.
-    pub fn layer(mut self, created_by: &str, tar: &Tar) -> Self {
-        self.layers.push(tar.bytes());
+    pub fn layer(self, created_by: &str, tar: &Tar) -> Self {
+        self.shared_layer(created_by, &TestLayer::new(tar.bytes()))
+    }
+
+    /// Adds a layer that other images have, too.
+    pub fn shared_layer(mut self, created_by: &str, layer: &TestLayer) -> Self {
+        self.layers.push(layer.clone());
         self.document["history"].as_array_mut().unwrap().push(json!({"created_by": created_by}));
         self
+    }
+
+    /// Adds a variable to the environment.
+    pub fn env(mut self, variable: &str) -> Self {
+        let config = self.document["config"].as_object_mut().unwrap();
+        config.entry("Env").or_insert_with(|| json!([])).as_array_mut().unwrap().push(json!(variable));
+        self
+    }
+
+    /// Sets the user.
+    pub fn user(mut self, user: &str) -> Self {
+        self.document["config"]["User"] = json!(user);
+        self
+    }
+
+    /// The layers, base first.
+    pub fn layers(&self) -> &[TestLayer] {
+        &self.layers
     }
 
     /// Its `worker` parameter, so that an image of this machine's architecture is not judged for another.
@@ -133,8 +185,9 @@ impl TestImage {
         format!("worker=linux/{}", self.document["architecture"].as_str().unwrap_or("amd64"))
     }
 
-    fn document(&self) -> Vec<u8> {
-        let diff_ids: Vec<String> = self.layers.iter().map(|tar| Digest::of(tar).to_string()).collect();
+    /// The configuration document.
+    pub fn document(&self) -> Vec<u8> {
+        let diff_ids: Vec<String> = self.layers.iter().map(|layer| layer.digest.to_string()).collect();
         let mut document = self.document.clone();
         document["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
         document.to_string().into_bytes()
@@ -149,7 +202,7 @@ pub fn write_layout(folder: &Path, images: &[(&TestImage, &str)]) -> Vec<std::pa
     let mut first = Vec::new();
     for (image, tag) in images {
         let config = blob(folder, CONFIG, &image.document());
-        let layers: Vec<Value> = image.layers.iter().map(|tar| blob(folder, LAYER, &gzip(tar))).collect();
+        let layers: Vec<Value> = image.layers.iter().map(|layer| blob(folder, LAYER, &gzip(&layer.tar))).collect();
         let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
         let mut entry = blob(folder, MANIFEST, manifest.to_string().as_bytes());
         if let (Value::String(os), Value::String(architecture)) =
@@ -169,18 +222,21 @@ pub fn write_layout(folder: &Path, images: &[(&TestImage, &str)]) -> Vec<std::pa
     first
 }
 
-/// What `docker save` writes of these images, each with its names.
+/// What `docker save` writes of these images, each with its names; a layer that several have is in it once.
 pub fn docker_archive(images: &[(&TestImage, &[&str])]) -> Vec<u8> {
     let mut tar = Tar::default();
     let mut described = Vec::new();
+    let mut written = BTreeSet::new();
     for (image, names) in images {
         let document = image.document();
         let config = format!("{}.json", Digest::of(&document).to_string().replace("sha256:", ""));
         tar = tar.file(&config, 0o644, &document);
         let mut layers = Vec::new();
-        for (index, layer) in image.layers.iter().enumerate() {
-            let path = format!("{}-{index}/layer.tar", &config[..32]);
-            tar = tar.file(&path, 0o644, layer);
+        for layer in &image.layers {
+            let path = format!("{}/layer.tar", layer.digest.to_string().replace("sha256:", ""));
+            if written.insert(path.clone()) {
+                tar = tar.file(&path, 0o644, &layer.tar);
+            }
             layers.push(path);
         }
         described.push(json!({"Config": config, "RepoTags": names, "Layers": layers}));

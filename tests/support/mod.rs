@@ -14,6 +14,7 @@ pub mod elf;
 pub mod file_systems;
 pub mod image;
 pub mod layer_model;
+pub mod ld_so_cache;
 pub mod listing;
 pub mod lying_registry;
 pub mod still_registry;

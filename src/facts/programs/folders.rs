@@ -8,9 +8,6 @@ use crate::tables::dotnet::Release;
 use crate::verdict::{Outcome, Place};
 
 const EXTRACT: &str = "DOTNET_BUNDLE_EXTRACT_BASE_DIR";
-/// Variables that switch off what needs the folder for temporary files (.NET, "Runtime configuration options for
-/// debugging and profiling").
-const DIAGNOSTICS: [&str; 2] = ["COMPlus_EnableDiagnostics", "DOTNET_EnableDiagnostics"];
 
 /// What is wrong with the folders.
 pub fn problems(around: &Surroundings<'_>, runtime: &Runtime, release: Option<&Release>) -> Vec<Problem> {
@@ -20,7 +17,7 @@ pub fn problems(around: &Surroundings<'_>, runtime: &Runtime, release: Option<&R
 }
 
 fn temp_folder(around: &Surroundings<'_>, release: &Release) -> Option<Problem> {
-    if DIAGNOSTICS.iter().any(|name| around.variable(name) == Some("0")) {
+    if release.diagnostics_variables.iter().any(|name| around.variable(name) == Some("0")) {
         return None;
     }
     let set = around.variable("TMPDIR").filter(|folder| !folder.is_empty());

@@ -1,20 +1,11 @@
-//! What is read agrees with what runs: for each image of a corpus, whether imglint finds `bash` and `sh` usable is what
-//! a real engine shows when it starts them as the target would. Prints the comparison (`-- --nocapture`).
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test may fail this way"
-)]
-
-mod support;
+//! Whether imglint finds `bash` and `sh` usable is what a real engine shows when it starts them as the target would.
 
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::image::{Tar, TestImage, docker_archive};
-use support::{imglint, leave_out, real_part};
+
+use crate::support::image::{Tar, TestImage, docker_archive};
+use crate::support::{imglint, leave_out, real_part};
 
 const PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin";
 
