@@ -12,6 +12,9 @@ pub struct Elf<'a> {
     pub needed: Vec<&'a str>,
     pub soname: Option<&'a str>,
     pub runpath: Option<&'a str>,
+    pub rpath: Option<&'a str>,
+    /// Symbols that it defines (64 bits only).
+    pub symbols: Vec<&'a str>,
     /// Symbol versions that it defines.
     pub versions: Vec<&'a str>,
     /// Bytes that stand in it for no other reason, such as the banner of a C library.
@@ -64,6 +67,8 @@ impl<'a> Elf<'a> {
         let mut tags: Vec<(usize, usize)> = self.needed.iter().map(|name| (1, string(name))).collect();
         tags.extend(self.soname.map(|name| (14, string(name))));
         tags.extend(self.runpath.map(|path| (29, string(path))));
+        tags.extend(self.rpath.map(|path| (15, string(path))));
+        let symbols: Vec<usize> = self.symbols.iter().map(|name| string(name)).collect();
         let names: Vec<usize> = self.soname.iter().chain(&self.versions).map(|name| string(name)).collect();
         body.resize(body.len().next_multiple_of(16), 0);
         if !self.versions.is_empty() {
@@ -76,6 +81,22 @@ impl<'a> Elf<'a> {
                     body.extend(half.to_le_bytes());
                 }
                 body.extend([four(0), four(20), four(next), four(*name), four(0)].concat());
+            }
+        }
+        if !symbols.is_empty() {
+            assert!(is_64, "symbols are written for 64 bits only");
+            // A hash table of one chain; the first symbol is none.
+            tags.push((4, start + body.len()));
+            let chain = 0..=symbols.len();
+            body.extend([four(1), four(symbols.len() + 1), four(1)].concat());
+            body.extend(chain.clone().flat_map(|at| four(if at == 0 || at == symbols.len() { 0 } else { at + 1 })));
+            body.resize(body.len().next_multiple_of(8), 0);
+            tags.push((6, start + body.len()));
+            for at in chain {
+                let name = if at == 0 { 0 } else { symbols[at - 1] };
+                // Global, a function, defined in section 1.
+                let section = usize::from(at > 0);
+                body.extend([four(name), vec![0x12, 0], two(section), word(0), word(0)].concat());
             }
         }
         tags.push((5, start + body.len()));

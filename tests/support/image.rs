@@ -9,6 +9,8 @@ use std::sync::Arc;
 use imglint::digest::Digest;
 use serde_json::{Value, json};
 
+use super::elf::{AARCH64, Elf, X86_64};
+
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -139,6 +141,19 @@ impl TestImage {
         )
     }
 
+    /// Adds what .NET programs need, as far as files tell: libraries of the right names, symbols and versions.
+    pub fn ready_for_dotnet(self) -> Self {
+        let machine = if self.document["architecture"] == "arm64" { AARCH64 } else { X86_64 };
+        let triple = if machine == AARCH64 { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
+        // The default folders of Debian and of the others.
+        let tar = [format!("usr/lib/{triple}"), "usr/lib64".to_owned()].iter().fold(Tar::default(), |tar, folder| {
+            dotnet_libraries(machine)
+                .iter()
+                .fold(tar, |tar, (name, library)| tar.file(&format!("{folder}/{name}"), 0o644, &library.bytes()))
+        });
+        self.layer("RUN install what .NET needs", &tar)
+    }
+
     /// Sets a top-level field of the configuration document; `null` takes it away.
     pub fn field(mut self, name: &str, value: Value) -> Self {
         let document = self.document.as_object_mut().unwrap();
@@ -192,6 +207,30 @@ impl TestImage {
         document["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
         document.to_string().into_bytes()
     }
+}
+
+/// Libraries by soname that satisfy a program for .NET 8.
+pub fn dotnet_libraries(machine: u16) -> Vec<(&'static str, Elf<'static>)> {
+    let library = |soname: &'static str, versions: &[&'static str], symbols: &[&'static str]| {
+        let elf = Elf { versions: versions.to_vec(), symbols: symbols.to_vec(), ..Elf::library(machine, soname) };
+        (soname, elf)
+    };
+    let data = library("libicudata.so.72", &[], &["icudt72_dat"]);
+    vec![
+        library("libpthread.so.0", &["GLIBC_2.12", "GLIBC_2.17"], &[]),
+        library("libdl.so.2", &[], &[]),
+        library("librt.so.1", &[], &[]),
+        library("libm.so.6", &["GLIBC_2.27"], &[]),
+        library("libstdc++.so.6", &["GLIBCXX_3.4.21", "GLIBCXX_3.4.22", "CXXABI_1.3.7"], &[]),
+        library("libgcc_s.so.1", &["GCC_3.0"], &[]),
+        library("libz.so.1", &[], &[]),
+        library("libcrypto.so.3", &[], &[]),
+        library("libssl.so.3", &[], &[]),
+        library("libicuuc.so.72", &[], &["u_strlen_72"]),
+        library("libicui18n.so.72", &[], &["ucol_open_72"]),
+        // Smaller ones count as having no data.
+        (data.0, data.1.text(&vec![7; 300 << 10])),
+    ]
 }
 
 /// Writes an OCI layout with these images: one entry of index.json each, with its platform (when the configuration
