@@ -40,7 +40,10 @@ fn the_faulty_image_has_the_faults_it_was_made_with() {
     let Some(images) = images() else { return };
     let found = expected(&images);
     assert_eq!(found["verdict"], "incompatible");
-    assert_eq!(rules(&found, "error", "fail"), ["bash-missing", "cmd-defined", "entrypoint-defined", "icu-missing", "openssl-library-missing"]);
+    assert_eq!(
+        rules(&found, "error", "fail"),
+        ["bash-missing", "cmd-defined", "entrypoint-defined", "icu-missing", "openssl-library-missing"]
+    );
     let warnings = rules(&found, "warning", "fail");
     for rule in ["user-not-root", "volume-over-work-folder"] {
         assert!(warnings.iter().any(|warning| warning == rule), "{rule} is not in {warnings:?}");
@@ -156,7 +159,8 @@ fn debian_s_own_images_lack_only_what_dotnet_needs() {
         seen += 1;
         let result = check([format!("oci:{images}/debian-{release}")]).result();
         // Debian 12 has nothing that uses OpenSSL in its smallest system.
-        let lacks: &[&str] = if release == "12" { &["icu-missing", "openssl-library-missing"] } else { &["icu-missing"] };
+        let lacks: &[&str] =
+            if release == "12" { &["icu-missing", "openssl-library-missing"] } else { &["icu-missing"] };
         assert_eq!(rules(&result, "error", "fail"), lacks, "Debian {release}: {result:#}");
         assert!(rules(&result, "error", "unknown").is_empty(), "Debian {release}: {result:#}");
     }

@@ -48,6 +48,9 @@ pub struct ElfSummary {
     /// Whether it has a table of the symbol versions it defines, be it an empty one.
     #[serde(default)]
     pub defines_versions: bool,
+    /// Whether its symbols have versions, be it only those of other files.
+    #[serde(default)]
+    pub has_versioned_symbols: bool,
     /// The symbol versions it defines.
     pub version_definitions: Vec<String>,
     /// The symbol versions it cannot do without: library and version.
@@ -209,6 +212,7 @@ impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
                 elf::DT_SONAME => summary.soname = Some(self.string(strings, value)?),
                 elf::DT_RPATH => summary.rpath = Some(self.string(strings, value)?),
                 elf::DT_RUNPATH => summary.runpath = Some(self.string(strings, value)?),
+                elf::DT_VERSYM => summary.has_versioned_symbols = true,
                 elf::DT_FLAGS_1 => summary.no_default_folders = value & NO_DEFAULT_FOLDERS != 0,
                 _ => {}
             }

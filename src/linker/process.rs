@@ -171,8 +171,11 @@ impl<'a> Process<'a> {
         let mut missing = Vec::new();
         for (library, version) in &object.elf.version_needs {
             let Some(provider) = self.objects.iter().find(|object| object.is_named(library)) else { continue };
-            // A library without any versions only causes a warning.
-            if !provider.elf.defines_versions || provider.elf.version_definitions.contains(version) {
+            let elf = provider.elf;
+            // One that defines none only causes a warning. But where its symbols have no versions whatever, the loader
+            // ends with "Inconsistency detected by ld.so" once it looks one up (glibc, elf/dl-lookup.c).
+            let is_lenient = !elf.defines_versions && elf.has_versioned_symbols;
+            if is_lenient || elf.version_definitions.contains(version) {
                 continue;
             }
             missing.push(Failure {

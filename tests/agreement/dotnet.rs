@@ -28,7 +28,7 @@ const CONTAINERS: usize = 2;
 
 /// Reads images; a layer that several have is read once.
 #[derive(Default)]
-struct Reader {
+pub struct Reader {
     layers: HashMap<Digest, Arc<LayerIndex>>,
     payloads: Vec<(String, Arc<LayerIndex>)>,
 }
@@ -48,8 +48,8 @@ impl Reader {
         Self { layers: HashMap::new(), payloads: names.iter().map(payload).collect() }
     }
 
-    /// What is predicted of each payload, and of the described programs.
-    fn predictions(&mut self, test: &TestImage) -> Vec<(String, ProgramFact)> {
+    /// What is predicted of the wanted programs.
+    pub fn programs(&mut self, test: &TestImage, wanted: &Wanted) -> Vec<ProgramFact> {
         let layers = test.layers().iter().map(|layer| {
             let read = || Arc::new(scan(layer.tar.as_slice()).unwrap());
             StackedLayer {
@@ -70,19 +70,23 @@ impl Reader {
             configuration: Some(configuration),
             layers: Vec::new(),
         };
-        let programs = |wanted: &Wanted| match gather(&image, SourceKind::Oci, None, Some(&rootfs), wanted).programs {
+        match gather(&image, SourceKind::Oci, None, Some(&rootfs), wanted).programs {
             Fact::Known(programs) => programs,
             other => panic!("{other:?}"),
-        };
+        }
+    }
+
+    /// What is predicted of each payload, and of the described programs.
+    fn predictions(&mut self, test: &TestImage) -> Vec<(String, ProgramFact)> {
         let mut predictions = Vec::new();
-        for (name, index) in &self.payloads {
-            let payload = Some(Payload { index: Arc::clone(index), command: None });
-            let mut found = programs(&Wanted { payload, ..Wanted::default() });
+        for (name, index) in self.payloads.clone() {
+            let payload = Some(Payload { index, command: None });
+            let mut found = self.programs(test, &Wanted { payload, ..Wanted::default() });
             assert_eq!(found.len(), 1, "{name}: {found:?}");
-            predictions.push((name.clone(), found.remove(0)));
+            predictions.push((name, found.remove(0)));
         }
         let releases = DESCRIBED.map(|(_, release)| release.to_owned()).to_vec();
-        let described = programs(&Wanted { releases, ..Wanted::default() });
+        let described = self.programs(test, &Wanted { releases, ..Wanted::default() });
         predictions.extend(DESCRIBED.iter().zip(described).map(|((name, _), fact)| ((*name).to_owned(), fact)));
         predictions
     }
@@ -140,14 +144,14 @@ fn has(fact: &ProgramFact, kind: ProblemKind) -> bool {
     fact.problems.iter().any(|problem| problem.kind == kind)
 }
 
-fn tag(name: &str) -> String {
+pub fn tag(name: &str) -> String {
     format!(
         "imglint/dotnet-{}:1",
         name.to_lowercase().replace(['+', '_'], "-").replace("--", "-").trim_end_matches('-')
     )
 }
 
-fn load(engine: &str, corpus: &[(&'static str, TestImage)]) {
+pub fn load(engine: &str, corpus: &[(&'static str, TestImage)]) {
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("corpus.tar");
     let names: Vec<String> = corpus.iter().map(|(name, _)| tag(name)).collect();

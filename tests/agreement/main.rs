@@ -10,6 +10,7 @@
 
 mod corpus;
 mod dotnet;
+mod linker;
 mod releases;
 mod runs;
 mod shells;
