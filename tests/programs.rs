@@ -248,6 +248,26 @@ fn a_release_that_nobody_knows_yet_leaves_the_stages_open() {
 }
 
 #[test]
+fn a_program_that_asks_for_everything_everywhere_comes_to_an_end() {
+    // Five libraries that ask for a thousand others each, none of which is there, in five thousand folders.
+    let libraries: Vec<String> = (0..5).map(|number| format!("libgreedy{number}.so")).collect();
+    let needed: Vec<&str> = libraries.iter().map(String::as_str).collect();
+    let program = Elf { needed, ..Elf::program(X86_64, "/lib64/ld-linux-x86-64.so.2") };
+    let tar = libraries.iter().fold(Tar::default().file("opt/greedy", 0o755, &program.bytes()), |tar, name| {
+        let absent: Vec<String> = (0..1000).map(|number| format!("{name}.{number}")).collect();
+        let elf = Elf { needed: absent.iter().map(String::as_str).collect(), ..Elf::library(X86_64, name) };
+        tar.file(&format!("{LIB}/{name}"), 0o755, &elf.bytes())
+    });
+    let folders: Vec<String> = (0..5000).map(|number| format!("/nowhere/{number}")).collect();
+    let greedy = image(&[]).layer("COPY . /", &tar).env(&format!("LD_LIBRARY_PATH={}", folders.join(":")));
+    let (_folder, name) = layout(&greedy);
+    let found = programs(&check(["--program", "/opt/greedy", &name]));
+    let problems = found[1]["problems"].as_array().unwrap();
+    assert_eq!(found[1]["start"], "fail");
+    assert!(problems.iter().any(|problem| problem["statement"].to_string().contains("asks for too many libraries")));
+}
+
+#[test]
 fn wrong_arguments_get_one_clear_line() {
     let (_folder, name) = layout(&image(&[]));
     let empty = tempfile::tempdir().unwrap();

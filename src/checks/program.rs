@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::when_known;
-use crate::facts::Facts;
 use crate::facts::programs::{ProblemKind, ProgramFact};
+use crate::facts::{Facts, LibcFamily};
 use crate::parameters::Parameters;
 use crate::tables::dotnet::{Release, dotnet};
 use crate::verdict::{Answer, Evidence, Outcome, Place};
@@ -84,19 +84,19 @@ impl ProgramFine {
             let is_there = |name: &&String| judged.iter().any(|program| program.program == **name);
             match described.iter().find(|name| !is_mounted && !is_there(name)) {
                 Some(name) => Answer::unknown(&Place::path("/"), format!("a program for {name} was not looked at")),
-                None => self.answer(&judged),
+                None => self.answer(&judged, has_other_libc(facts)),
             }
         })
     }
 
-    fn answer(&self, programs: &[&ProgramFact]) -> Answer {
+    fn answer(&self, programs: &[&ProgramFact], has_other_libc: bool) -> Answer {
         let spoken_of: Vec<&ProgramFact> =
             programs.iter().copied().filter(|program| self.of.includes(program)).collect();
         if spoken_of.is_empty() {
             return Answer::not_applicable(self.of.words());
         }
         // What is described is not there, so that its loader is missing is the image's matter: rule `libc-not-glibc`.
-        let is_out = |program: &&ProgramFact| is_described(program) && has(program, ProblemKind::LoaderMissing);
+        let is_out = |program: &&ProgramFact| is_described(program) && does_not_load(program, has_other_libc);
         let judged: Vec<&ProgramFact> = spoken_of.iter().copied().filter(|program| !is_out(program)).collect();
         if judged.is_empty() {
             return Answer::not_applicable("programs that are built for glibc do not start in this image at all");
@@ -136,6 +136,12 @@ fn is_described(program: &ProgramFact) -> bool {
     program.program.starts_with("dotnet ")
 }
 
-fn has(program: &ProgramFact, kind: ProblemKind) -> bool {
-    program.problems.iter().any(|problem| problem.kind == kind && problem.outcome == Outcome::Fail)
+/// Whether the loader is missing, or is one of a compatibility layer, beside which nothing more is asked.
+fn does_not_load(program: &ProgramFact, has_other_libc: bool) -> bool {
+    let mut problems = program.problems.iter().filter(|problem| problem.kind == ProblemKind::LoaderMissing);
+    problems.any(|problem| problem.outcome == Outcome::Fail || has_other_libc)
+}
+
+fn has_other_libc(facts: &Facts) -> bool {
+    facts.libc.known().is_some_and(|libc| libc.family != LibcFamily::Glibc)
 }

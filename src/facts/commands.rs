@@ -86,6 +86,10 @@ fn program(node: &Node<'_>) -> Option<Program> {
 fn cannot_start(rootfs: &Rootfs, platform: &Platform, node: &Node<'_>, interpreters: usize) -> Option<String> {
     let path = absolute(&node.path);
     let detail = node.detail;
+    // Nobody looked into it, because its layer has too many programs; then it is most likely one of them.
+    if detail.is_some_and(|detail| detail.left_out) {
+        return None;
+    }
     if let Some(line) = detail.and_then(|detail| detail.interpreter_line.as_deref()) {
         let interpreter = line.split_whitespace().next().unwrap_or_default();
         if !interpreter.starts_with('/') {

@@ -11,7 +11,7 @@ use super::capture::Capture;
 use super::libc_mark::{LibcMark, libc_mark};
 
 /// The most entries of one kind that are kept of a file.
-const MOST: usize = 4096;
+const MOST: usize = 1024;
 /// The most symbols that are looked through: ten times what the largest library of ICU has.
 const MOST_SYMBOLS: u32 = 100_000;
 /// The flag of DT_FLAGS_1 that is called DF_1_NODEFLIB.

@@ -9,6 +9,9 @@ pub struct Tokens {
     pub platforms: Vec<String>,
 }
 
+/// The most folders of one search path that count: more than any real program has.
+const MOST_FOLDERS: usize = 64;
+
 /// Splits a search path into folders, the variables filled in. `origin` is the folder of the object that has the path.
 /// Relative and empty folders are left out: they are below the work folder, which is not the image's.
 pub fn folders(path: &str, separators: &[char], origin: &str, tokens: &Tokens) -> Vec<String> {
@@ -17,6 +20,9 @@ pub fn folders(path: &str, separators: &[char], origin: &str, tokens: &Tokens) -
         for folder in filled(part, origin, tokens) {
             if folder.starts_with('/') && !folders.contains(&folder) {
                 folders.push(folder);
+            }
+            if folders.len() == MOST_FOLDERS {
+                return folders;
             }
         }
     }

@@ -6,13 +6,14 @@ use super::{Failure, How, Linker, Lookup, Object, Search, Why};
 use crate::layer::ElfSummary;
 use crate::verdict::Place;
 
-/// The most objects that are followed: ten times what the largest real programs load.
-const MOST_OBJECTS: usize = 2048;
+/// The most searches for a library that is not loaded yet: more than the largest real programs make.
+const MOST_LOOKUPS: usize = 1500;
 
 /// A program and its libraries. The first object is the program, the second its loader.
 pub struct Process<'a> {
     linker: &'a Linker<'a>,
     objects: Vec<Object<'a>>,
+    lookups: usize,
 }
 
 impl<'a> Process<'a> {
@@ -34,7 +35,7 @@ impl<'a> Process<'a> {
             how: How::Path,
             place,
         };
-        let mut process = Self { linker, objects: vec![main, loader] };
+        let mut process = Self { linker, objects: vec![main, loader], lookups: 0 };
         process.preload();
         let failures = process.load_needed(0);
         (process, failures)
@@ -136,13 +137,21 @@ impl<'a> Process<'a> {
                 place: place.unwrap_or_else(|| objects[asked_by].place.clone()),
             })
         };
-        if self.objects.len() >= MOST_OBJECTS {
-            return Err(failure(&self.objects, Why::Unknown("the program needs too many libraries".to_owned()), None));
+        if self.lookups > MOST_LOOKUPS {
+            return Err(failure(
+                &self.objects,
+                Why::Unknown("the program asks for too many libraries".to_owned()),
+                None,
+            ));
         }
         match self.linker.look_up(name, asked_by, &self.objects) {
             Lookup::Loaded(index) => Ok(index),
-            Lookup::Failed(why, place) => Err(failure(&self.objects, why, place)),
+            Lookup::Failed(why, place) => {
+                self.lookups += 1;
+                Err(failure(&self.objects, why, place))
+            }
             Lookup::Found(opened, how) => {
+                self.lookups += 1;
                 // The same file under another name is not loaded twice.
                 let known = self.objects.iter().position(|object| object.real.as_ref() == Some(&opened.node.path));
                 if let Some(index) = known {
