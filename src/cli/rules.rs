@@ -72,7 +72,8 @@ fn level(profile: &Profile, rule: &Rule) -> String {
 }
 
 fn explanation(rule: &Rule) -> String {
-    let mut out = format!("{} ({})\n{}\n", rule.id, rule.severity, rule.title);
+    let lesser = rule.lesser_severity.map(|lesser| format!(", the lesser defect {lesser}")).unwrap_or_default();
+    let mut out = format!("{} ({}{lesser})\n{}\n", rule.id, rule.severity, rule.title);
     let mut section = |heading: &str, body: &str| {
         let _ = writeln!(out, "\n{heading}\n{}", wrapped(body));
     };

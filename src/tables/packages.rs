@@ -127,6 +127,8 @@ mod tests {
         assert!(with("debian", "12", "apt-get").contains(" libicu72 libssl3 "));
         assert!(with("debian", "13", "apt-get").contains(" libicu76 libssl3t64 "));
         assert!(with("ubuntu", "24.04", "apt-get").contains(" libicu74 libssl3t64 "));
+        let old = |version| install("debian", &[], Some(version), &["apt-get"], &["icu-70", "openssl-1.1"]);
+        assert!(old("11").is_some_and(|line| line.contains(" libicu67 libssl1.1 ")) && old("12").is_none());
         assert!(with("fedora", "43", "dnf").starts_with("RUN dnf install -y libicu openssl-libs"));
         let rocky = install("rocky", &["rhel", "centos", "fedora"], Some("9.4"), &["microdnf"], &["icu"]).unwrap();
         assert!(rocky.starts_with("RUN microdnf install -y libicu"), "{rocky}");

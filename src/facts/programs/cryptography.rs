@@ -75,7 +75,9 @@ fn in_vain(around: &Surroundings<'_>, release: &Release, failures: &[Failure]) -
     }
     let missing = telling.map_or_else(|| "libssl.so".to_owned(), |failure| failure.library.clone());
     let is_open = telling.is_some_and(|failure| outcome(failure) == Outcome::Unknown);
+    let knows_3 = release.openssl.versions.iter().any(|version| version == "3");
     let needed = component(&missing).filter(|_| gone.is_none());
+    let needed = needed.map(|needed| if knows_3 { needed } else { "openssl-1.1" });
     let problem = Problem {
         kind: ProblemKind::OpensslMissing,
         stage: Some(Stage::Cryptography),

@@ -14,6 +14,8 @@ const INVARIANT: &str = "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT";
 const APP_LOCAL: &str = "DOTNET_SYSTEM_GLOBALIZATION_APPLOCALICU";
 /// A libicudata smaller than this has no data of its own, in bytes; the smallest real one has megabytes.
 const STUB: u64 = 256 << 10;
+/// No distribution has a newer ICU than this yet.
+const NEWEST_OF_ALL: u32 = 80;
 /// How many failures one sentence tells.
 const MOST_TOLD: usize = 4;
 
@@ -315,7 +317,11 @@ impl Probe<'_, '_> {
             outcome,
             statement,
             place,
-            component: component.map(str::to_owned),
+            // Distributions have newer ones than old releases take.
+            component: component.map(|name| match name {
+                "icu" if icu.newest < NEWEST_OF_ALL => format!("icu-{newest}"),
+                name => name.to_owned(),
+            }),
         };
         // What the search for a version that nobody has says of the places.
         let first = self.process.open(&format!("libicuuc.so.{newest}"), self.caller).err().unwrap_or_default();
