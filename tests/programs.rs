@@ -282,3 +282,29 @@ fn wrong_arguments_get_one_clear_line() {
     assert!(line(&["--payload", "/", "--payload-command", "a 'b"]).contains("a quote is not closed"));
     assert!(line(&["--set", "dotnet=4.8"]).contains("\"4.8\" is not one of 3.1"));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// Dynamic section, version tables, symbols and hash table of a library, with a few bytes changed.
+    #[test]
+    fn a_library_with_changed_bytes_never_panics(changes in proptest::collection::vec((0_usize..1200, proptest::num::u8::ANY), 1..8)) {
+        let elf = Elf {
+            needed: vec!["libc.so.6", "libicudata.so.72"],
+            runpath: Some("$ORIGIN"),
+            versions: vec!["V_1", "V_2"],
+            symbols: vec!["u_strlen_72", "ucol_open_72"],
+            ..Elf::program(X86_64, "/lib64/ld-linux-x86-64.so.2")
+        };
+        let mut bytes = Elf { soname: Some("libicuuc.so.72"), ..elf }.bytes();
+        for (at, byte) in changes {
+            if let Some(slot) = bytes.get_mut(at) {
+                *slot = byte;
+            }
+        }
+        let mut files = imglint::layer::FileScanner::default();
+        files.start("usr/lib/libicuuc.so.72", bytes.len() as u64);
+        files.push(&bytes);
+        files.finish();
+    }
+}
