@@ -305,6 +305,6 @@ proptest::proptest! {
         let mut files = imglint::layer::FileScanner::default();
         files.start("usr/lib/libicuuc.so.72", bytes.len() as u64);
         files.push(&bytes);
-        files.finish();
+        let _ = files.finish();
     }
 }

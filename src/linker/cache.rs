@@ -97,6 +97,12 @@ impl<'a> Cache<'a> {
         }
     }
 
+    /// Whether any name starts so.
+    #[must_use]
+    pub fn has_any(&self, start: &str) -> bool {
+        (0..self.len()).any(|at| self.string(at, 4).is_some_and(|name| name.starts_with(start.as_bytes())))
+    }
+
     /// The best of the entries around `at` that have this name.
     fn best(&self, name: &str, at: usize, right: usize, flags: Option<u32>) -> Option<CacheEntry> {
         let is_same =

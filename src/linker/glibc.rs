@@ -98,9 +98,9 @@ impl<'a> Glibc<'a> {
         }
     }
 
-    /// Whether the cache has an entry of this name.
-    pub fn is_cached(&self, name: &str) -> bool {
-        self.cache.as_ref().is_some_and(|cache| cache.find(name, self.cache_flags).is_some())
+    /// Whether the cache has an entry whose name starts so.
+    pub fn is_any_cached(&self, start: &str) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.has_any(start))
     }
 
     fn by_path(&self, linker: &Linker<'a>, name: &str, asker: &Object<'a>) -> Lookup<'a> {

@@ -56,14 +56,14 @@ impl<'a> Process<'a> {
         Err(failures)
     }
 
-    /// Whether a library of this name is loaded, or in the loader's cache.
+    /// Whether a library whose name starts so is loaded, or in the loader's cache.
     #[must_use]
-    pub fn may_have(&self, name: &str) -> bool {
+    pub fn may_have(&self, start: &str) -> bool {
         let is_cached = match &self.linker.search {
-            Search::Glibc(glibc) => glibc.is_cached(name),
+            Search::Glibc(glibc) => glibc.is_any_cached(start),
             Search::Musl(_) => false,
         };
-        is_cached || self.objects.iter().any(|object| object.is_named(name))
+        is_cached || self.objects.iter().any(|object| object.names.iter().any(|name| name.starts_with(start)))
     }
 
     /// Whether the loader is musl's.

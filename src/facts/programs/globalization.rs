@@ -204,9 +204,12 @@ impl Probe<'_, '_> {
         let icu = &self.release.icu;
         let newest = if self.process.is_musl() { icu.newest_on_musl.unwrap_or(icu.newest) } else { icu.newest };
         let there: BTreeSet<String> = self.there().iter().map(|path| name_of(path).to_owned()).collect();
-        for candidate in candidates(icu, newest, self.around.variable(&icu.variable)) {
-            let name = candidate.library("libicuuc");
-            if !there.contains(&name) && !self.process.may_have(&name) {
+        // Names that only the cache or a loaded library answers to are rare: then all of them are tried.
+        let is_elsewhere = self.process.may_have("libicuuc.so.");
+        let chosen = self.around.variable(&icu.variable);
+        let all = if there.is_empty() && !is_elsewhere { Vec::new() } else { candidates(icu, newest, chosen) };
+        for candidate in all {
+            if !is_elsewhere && !there.contains(&candidate.library("libicuuc")) {
                 continue;
             }
             if self.try_version(&candidate) {
