@@ -27,6 +27,8 @@ pub mod rootfs;
 
 pub mod tables;
 
+pub mod shell;
+
 pub mod linker;
 
 pub mod facts;

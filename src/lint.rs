@@ -77,7 +77,9 @@ fn finding(rule: &Rule, severity: Severity, answer: Answer, facts: &Facts, param
         let instruction = instruction(&answer.components, facts)?;
         Some(words.replace("{install}", &instruction))
     });
-    let fix = installed.unwrap_or_else(|| wording.fix(facts.os_release.known()).to_owned());
+    let on_path =
+        rule.fix_path.as_ref().and_then(|words| Some(words.replace("{env-path}", &env_path(&answer.folders)?)));
+    let fix = on_path.or(installed).unwrap_or_else(|| wording.fix(facts.os_release.known()).to_owned());
     Finding {
         rule: rule.id.clone(),
         severity,
@@ -103,6 +105,19 @@ fn instruction(components: &[String], facts: &Facts) -> Option<String> {
         Some(user) => format!("USER root\n{install}\nUSER {}", printable(&user.given)),
         None => install,
     })
+}
+
+/// The Dockerfile instruction that puts folders first on `PATH`, as the target's documentation writes it.
+fn env_path(folders: &[String]) -> Option<String> {
+    let mut named: Vec<String> = Vec::new();
+    for folder in folders {
+        // What a shell or a Dockerfile would read as more than a name is not for copying.
+        let is_plain = folder.chars().all(|c| c.is_alphanumeric() || "/._-+@,".contains(c));
+        if is_plain && !named.contains(folder) {
+            named.push(folder.clone());
+        }
+    }
+    (!named.is_empty()).then(|| format!("ENV PATH=\"{}:$PATH\"", named.join(":")))
 }
 
 /// The verdict that follows from the findings: only those of severity error count.

@@ -105,11 +105,13 @@ pub struct Answer {
     pub is_lesser: bool,
     /// What has to be installed to mend it, in the words of `rules/tables/packages.toml`; empty where that does not help.
     pub components: Vec<String>,
+    /// Folders that have to be put on `PATH` to mend it; empty where that does not help.
+    pub folders: Vec<String>,
 }
 
 impl Answer {
     fn new(outcome: Outcome, evidence: Vec<Evidence>) -> Self {
-        Self { outcome, evidence, is_lesser: false, components: Vec::new() }
+        Self { outcome, evidence, is_lesser: false, components: Vec::new(), folders: Vec::new() }
     }
 
     /// The image has what the rule asks for.
@@ -146,6 +148,12 @@ impl Answer {
     #[must_use]
     pub fn needing(self, components: Vec<String>) -> Self {
         Self { components, ..self }
+    }
+
+    /// The same answer, mended by putting these folders on `PATH`.
+    #[must_use]
+    pub fn with_folders(self, folders: Vec<String>) -> Self {
+        Self { folders, ..self }
     }
 }
 

@@ -97,9 +97,9 @@ fn a_bash_that_cannot_be_started_says_why() {
         (file(Elf::fixed(AARCH64, b"").bytes()), "/usr/bin/bash is a program for arm64, not for amd64"),
         (
             file(program.clone()),
-            "/usr/bin/bash is started by /lib64/ld-linux-x86-64.so.2, but /lib64 is not in the image",
+            "/usr/bin/bash does not start: its loader /lib64/ld-linux-x86-64.so.2 cannot be started: /lib64 is not in the image",
         ),
-        (wrong_loader, "/usr/bin/bash is started by /lib64/ld-linux-x86-64.so.2, which is no program loader for amd64"),
+        (wrong_loader, "/usr/bin/bash does not start: its loader /lib64/ld-linux-x86-64.so.2 is for arm64"),
     ] {
         let place = Some("/usr/bin/bash".to_owned());
         assert_eq!(unusable(made), (CommandState::Unusable, why.to_owned(), place));

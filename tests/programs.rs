@@ -118,7 +118,8 @@ fn an_icu_that_is_there_but_of_no_use_is_told_from_none() {
             test = test.layer("RUN icu", &Tar::default().file("usr/lib64/libicuuc.so.72", 0o644, &uc.bytes()));
         }
         let (_folder, name) = layout(&test);
-        let failed = rules(&check(["--rule", "bash-missing=off", &name]).result(), "error", "fail");
+        let failed =
+            rules(&check(["--set", "steps=java", "--rule", "step-tool-missing=off", &name]).result(), "error", "fail");
         assert_eq!(failed, [rule], "without {without}");
     }
 }

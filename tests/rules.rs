@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use imglint::catalog::{Catalog, Example, Profile, Rule, rule_table_markdown};
+use imglint::checks::Check;
 use imglint::tables::distributions::distributions;
+use imglint::tables::packages::packages;
+use imglint::tables::steps::steps;
 use imglint::verdict::Outcome;
 
 fn folder() -> PathBuf {
@@ -135,7 +138,7 @@ fn the_words_are_in_order() {
 
 #[test]
 fn the_fix_is_the_one_for_the_distribution() {
-    let rule = Catalog::builtin().rule("bash-missing").unwrap();
+    let rule = Catalog::builtin().rule("shell-missing").unwrap();
     let wording = rule.wording(&imglint::parameters::Parameters::default());
     let system = |id: &str, like: &[&str]| imglint::facts::OsRelease {
         id: id.to_owned(),
@@ -144,7 +147,7 @@ fn the_fix_is_the_one_for_the_distribution() {
     };
     assert!(wording.fix(Some(&system("debian", &[]))).contains("apt-get"));
     assert!(wording.fix(Some(&system("linuxmint", &["ubuntu", "debian"]))).contains("apt-get"));
-    assert!(wording.fix(Some(&system("rocky", &["rhel", "fedora"]))).contains("dnf"));
+    assert_eq!(wording.fix(Some(&system("rocky", &["rhel", "fedora"]))), rule.fix);
     assert_eq!(wording.fix(None), rule.fix);
 }
 
@@ -206,6 +209,36 @@ fn the_releases_that_can_be_set_are_those_of_the_table() {
     let profile = Catalog::builtin().profile("octopus").unwrap();
     let table: Vec<&String> = distributions().unwrap().dotnet.iter().map(|dotnet| &dotnet.version).collect();
     assert_eq!(profile.parameters["dotnet"].allowed.iter().collect::<Vec<_>>(), table);
+}
+
+#[test]
+fn every_need_of_a_step_is_spoken_of_by_one_rule() {
+    let table = steps().unwrap();
+    let rules = rules();
+    for need in &table.need {
+        let speaks = |rule: &Rule| matches!(&rule.check, Check::StepNeeds(check) if check.needs.contains(&need.id));
+        let speaking: Vec<&str> =
+            rules.iter().filter(|(_, rule)| speaks(rule)).map(|(_, rule)| rule.id.as_str()).collect();
+        assert_eq!(speaking.len(), 1, "{}: {speaking:?}", need.id);
+    }
+    for (_, rule) in &rules {
+        let Check::StepNeeds(check) = &rule.check else { continue };
+        for need in &check.needs {
+            assert!(table.need(need).is_some(), "{} speaks of {need}, which is no need", rule.id);
+        }
+    }
+    let components = table.need.iter().filter_map(|need| need.component.as_ref());
+    let debian = packages().unwrap().distribution.iter().find(|distribution| distribution.id == "debian").unwrap();
+    for component in components {
+        assert!(debian.packages.contains_key(component), "no package of Debian is known for {component}");
+    }
+}
+
+#[test]
+fn the_steps_that_can_be_set_are_those_of_the_table() {
+    let profile = Catalog::builtin().profile("octopus").unwrap();
+    let ids: Vec<&str> = steps().unwrap().step.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(profile.parameters["steps"].allowed, ids);
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub struct Rule {
     /// What to do about it where it is known what to install: `{install}` stands for the instruction.
     #[serde(default)]
     pub fix_install: Option<String>,
+    /// What to do about it where it is there, but off `PATH`: `{env-path}` stands for the instruction.
+    #[serde(default)]
+    pub fix_path: Option<String>,
     /// What to do about it on certain distributions.
     #[serde(default)]
     pub fix_for: Vec<FixFor>,

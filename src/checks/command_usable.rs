@@ -19,7 +19,8 @@ impl CommandUsable {
     pub(super) fn judge(&self, facts: &Facts) -> Answer {
         when_known(&facts.commands, &Place::field("config.Env"), |commands| match commands.get(&self.command) {
             Some(command) => self.answer(command, facts.path.known()),
-            None => Answer::unknown(&Place::field("config.Env"), format!("`{}` was not looked for", self.command)),
+            // All commands on PATH are known, so one that is not among them is in none of its folders.
+            None => self.answer(&Command::default(), facts.path.known()),
         })
     }
 
@@ -30,6 +31,9 @@ impl CommandUsable {
             CommandState::Unusable => {
                 let why = command.why.as_deref().unwrap_or("it is not a program that can be started here");
                 Answer::fail([command.place.says(format!("`{name}` is on PATH but cannot be run: {why}"))])
+            }
+            CommandState::Unknown => {
+                Answer::unknown(&command.place, command.why.as_deref().unwrap_or("it was not looked into"))
             }
             CommandState::Missing => Answer::fail([missing(name, command, path)]),
         }

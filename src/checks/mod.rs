@@ -13,7 +13,9 @@ mod os_release_present;
 mod platform;
 mod present;
 mod program;
+mod search_path;
 mod start_command;
+pub mod step_needs;
 mod tag;
 mod user;
 mod volumes;
@@ -29,12 +31,18 @@ use crate::verdict::{Answer, Place};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Check {
+    /// No command on `PATH` is broken.
+    CommandsUsable(search_path::CommandsUsable),
     /// A command is on `PATH` and can be run.
     CommandUsable(command_usable::CommandUsable),
     /// The distribution is on .NET's list.
     DistributionSupported(distribution_supported::DistributionSupported),
+    /// Certain variables are not set.
+    EnvSet(search_path::EnvSet),
     /// The image is no larger than a limit.
     ImageSize(image_size::ImageSize),
+    /// `JAVA_HOME` leads to a Java, if it is set.
+    JavaHome(search_path::JavaHomeLeads),
     /// The C library is of a certain family.
     Libc(libc::LibcIs),
     /// The manifest is of no refused kind.
@@ -43,16 +51,24 @@ pub enum Check {
     MediaTypesAgree(media_types::MediaTypesAgree),
     /// There is an os-release file.
     OsReleasePresent(os_release_present::OsReleasePresent),
+    /// All entries of `PATH` are folders of the image.
+    PathEntries(search_path::PathEntries),
     /// The image is for the platform it will run on.
     Platform(platform::PlatformIs),
     /// Data that programs look for late is there.
     Present(present::Present),
     /// The programs that will run have no problem of certain kinds.
     Program(program::ProgramFine),
+    /// No shell file sets a `PATH` that nobody reads.
+    ShellFilePath(search_path::ShellFilePath),
     /// `Entrypoint` or `Cmd` is empty or only a shell.
     StartCommand(start_command::StartCommand),
+    /// The selected steps find what they need.
+    StepNeeds(step_needs::StepNeeds),
     /// The tag names one version for good.
     TagFixed(tag::TagFixed),
+    /// No tool is installed off `PATH`.
+    ToolsOffPath(search_path::ToolsOffPath),
     /// Containers run as a certain user.
     User(user::UserIs),
     /// No volume meets certain folders.
@@ -64,18 +80,25 @@ impl Check {
     #[must_use]
     pub fn judge(&self, facts: &Facts, parameters: &Parameters) -> Answer {
         match self {
+            Self::CommandsUsable(check) => check.judge(facts, parameters),
             Self::CommandUsable(check) => check.judge(facts),
             Self::DistributionSupported(check) => check.judge(facts, parameters),
+            Self::EnvSet(check) => check.judge(facts),
             Self::ImageSize(check) => check.judge(facts, parameters),
+            Self::JavaHome(check) => check.judge(facts, parameters),
             Self::Libc(check) => check.judge(facts),
             Self::ManifestKind(check) => check.judge(facts),
             Self::MediaTypesAgree(check) => check.judge(facts),
             Self::OsReleasePresent(check) => check.judge(facts),
+            Self::PathEntries(check) => check.judge(facts),
             Self::Platform(check) => check.judge(facts, parameters),
             Self::Present(check) => check.judge(facts),
             Self::Program(check) => check.judge(facts, parameters),
+            Self::ShellFilePath(check) => check.judge(facts),
             Self::StartCommand(check) => check.judge(facts),
+            Self::StepNeeds(check) => check.judge(facts, parameters),
             Self::TagFixed(check) => check.judge(facts),
+            Self::ToolsOffPath(check) => check.judge(facts, parameters),
             Self::User(check) => check.judge(facts),
             Self::Volumes(check) => check.judge(facts),
         }
@@ -85,8 +108,12 @@ impl Check {
     #[must_use]
     pub fn parameter(&self) -> Option<(&str, ParameterKind)> {
         match self {
+            Self::CommandsUsable(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::DistributionSupported(check) => Some((&check.parameter, ParameterKind::Version)),
             Self::ImageSize(check) => Some((&check.parameter, ParameterKind::Size)),
+            Self::JavaHome(check) => Some((&check.parameter, ParameterKind::Text)),
+            Self::StepNeeds(check) => Some((&check.parameter, ParameterKind::Text)),
+            Self::ToolsOffPath(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::Platform(check) => Some((&check.parameter, ParameterKind::Platform)),
             Self::Program(check) => Some((&check.parameter, ParameterKind::Version)),
             _ => None,

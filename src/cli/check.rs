@@ -116,7 +116,7 @@ fn wanted<'a>(
 
 fn judged(target: &Target, image: &ImageReport, facts: &Facts) -> ImageResult {
     let judgement = lint::judge(facts, &target.profile, &target.parameters, &target.overrides);
-    ImageResult::judged(image.clone(), &target.name, judgement, facts)
+    ImageResult::judged(image.clone(), &target.name, &target.parameters, judgement, facts)
 }
 
 /// Reads images, with everything that the command line says about reaching them.

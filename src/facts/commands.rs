@@ -1,73 +1,310 @@
-//! Looks commands up on `PATH` as the kernel would start them: the first executable hit, its architecture, its interpreter.
+//! Looks commands up on `PATH` as the kernel would start them: the first executable hit, its architecture, its
+//! interpreter, and the libraries that it needs.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::programs::{Surroundings, failure_outcome, failure_statement};
+use super::versions::Versions;
 use super::{Command, CommandState, Program, SearchPath};
-use crate::layer::Kind;
-use crate::layer::path::{absolute, join};
-use crate::platform::Platform;
-use crate::rootfs::{Missing, Node, Rootfs};
-use crate::verdict::Place;
+use crate::layer::path::{absolute, join, parent_and_name};
+use crate::layer::{ElfSummary, Kind};
+use crate::linker::{Linker, NoLinker, Process};
+use crate::rootfs::{Access, Missing, Node};
+use crate::tables::steps::steps;
+use crate::verdict::{Outcome, Place};
 
-/// Shells, package managers, and the commands that the target's own scripts call (Calamari, `Bash/Bootstrap.sh`; the
-/// Kubernetes agent's `execute-bootstrapRunner.sh`).
-const LOOKED_FOR: &[&str] = &[
-    "apk", "apt-get", "ash", "basename", "bash", "cat", "chmod", "cp", "dash", "dirname", "dnf", "getconf", "hostname",
-    "microdnf", "mkdir", "mktemp", "openssl", "pwsh", "python3", "sh", "tdnf", "uname", "wc", "which", "whoami",
-    "xargs", "yum", "zsh", "zypper",
-];
+/// Shells and package managers that are looked for beside the commands that steps need.
+const LOOKED_FOR: &[&str] =
+    &["apk", "apt-get", "ash", "dash", "dnf", "java", "microdnf", "sh", "tdnf", "yum", "zsh", "zypper"];
 /// How many interpreters of interpreters are followed (Linux, `binfmt_script`: 5).
 const MOST_INTERPRETERS: usize = 5;
+/// The most commands of `PATH` that are looked into: several times what the largest real images have.
+const MOST_COMMANDS: usize = 20_000;
 
-/// Looks all commands up that facts are wanted of.
-#[must_use]
-pub fn commands(rootfs: &Rootfs, path: &SearchPath, platform: &Platform) -> BTreeMap<String, Command> {
-    LOOKED_FOR.iter().map(|&name| (name.to_owned(), command(rootfs, path, platform, name))).collect()
+/// Looks up commands of one image.
+pub struct CommandSearch<'a> {
+    around: &'a Surroundings<'a>,
+    path: &'a SearchPath,
+    versions: Versions<'a>,
+    environment: BTreeMap<String, String>,
+    /// What became of files that were asked before, by their real paths.
+    known: RefCell<HashMap<String, Option<CannotStart>>>,
 }
 
-/// Looks one command up: execvp(3) takes the first folder of `PATH` that has an executable file of that name.
-#[must_use]
-pub fn command(rootfs: &Rootfs, path: &SearchPath, platform: &Platform, name: &str) -> Command {
-    let mut passed_over: Vec<(Place, String)> = Vec::new();
-    // Relative folders are relative to the work folder, which is not the image's.
-    for folder in path.folders.iter().filter(|folder| folder.starts_with('/')) {
-        let Ok(real) = rootfs.find(folder) else { continue };
-        let (asked, full) = (join(folder, name), join(&real.path, name));
-        match rootfs.find(&full) {
-            Err(Missing::Absent(path)) if path == full => {}
-            Err(Missing::NotAFolder(path)) if path == real.path => {}
-            Err(missing) => {
-                let path = absolute(&asked);
-                passed_over.push((Place::path(&path), format!("{path} leads nowhere: {}", missing.why())));
+/// Why a program cannot be started.
+#[derive(Clone, Debug)]
+struct CannotStart {
+    /// Whether it could only not be told.
+    is_open: bool,
+    /// A sentence about it.
+    why: String,
+}
+
+impl CannotStart {
+    fn because(why: String) -> Self {
+        Self { is_open: false, why }
+    }
+}
+
+impl<'a> CommandSearch<'a> {
+    /// A search along `path`.
+    #[must_use]
+    pub fn new(around: &'a Surroundings<'a>, path: &'a SearchPath) -> Self {
+        let environment = around.settings.env.iter().map(|(name, set)| (name.clone(), set.value.clone())).collect();
+        let versions = Versions::new(around.rootfs);
+        Self { around, path, versions, environment, known: RefCell::default() }
+    }
+
+    /// Every command on `PATH`, and those that are looked for and missing. Of commands that nobody asked for only the
+    /// state and the place are told.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, Command> {
+        let mut asked: BTreeSet<&str> = LOOKED_FOR.iter().copied().collect();
+        if let Ok(steps) = steps() {
+            asked.extend(steps.commands());
+        }
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for folder in self.absolute_folders() {
+            names.extend(self.around.rootfs.names(folder));
+        }
+        let others = names.into_iter().filter(|name| !asked.contains(name.as_str())).take(MOST_COMMANDS);
+        let mut commands: BTreeMap<String, Command> = BTreeMap::new();
+        for name in others {
+            let command = self.look_up(&name);
+            // Folders and data files on PATH are no commands that somebody meant to have.
+            if !command.is_no_program {
+                commands.insert(name, command.brief());
             }
-            Ok(node) if node.kind == Kind::Directory => {
-                passed_over.push((rootfs.place(&asked, &node), format!("{} is a folder", absolute(&asked))));
+        }
+        for name in asked {
+            let mut command = self.look_up(name);
+            command.hides = self.hidden(name, &command);
+            command.version = command.real_path().and_then(|path| self.versions.of(name, &path));
+            commands.insert(name.to_owned(), command);
+        }
+        if let Ok(steps) = steps() {
+            let usable: BTreeSet<String> = names_of_usable(&commands);
+            for (name, command) in &mut commands {
+                command.needed_by = steps.needing(name, |other| usable.contains(other));
             }
-            Ok(node) if node.mode & 0o111 == 0 => {
-                let why = format!("{} is not executable (mode {:04o})", absolute(&asked), node.mode);
-                passed_over.push((rootfs.place(&asked, &node), why));
+        }
+        commands
+    }
+
+    /// The folders of `PATH` that are searched; relative ones are relative to the work folder, which is not the image's.
+    fn absolute_folders(&self) -> impl Iterator<Item = &str> {
+        self.path.folders.iter().map(String::as_str).filter(|folder| folder.starts_with('/'))
+    }
+
+    /// Looks one command up: execvp(3) takes the first folder of `PATH` that has an executable file of that name.
+    #[must_use]
+    pub fn look_up(&self, name: &str) -> Command {
+        let rootfs = self.around.rootfs;
+        let mut passed_over: Vec<(Place, String)> = Vec::new();
+        let mut is_no_program = true;
+        for folder in self.absolute_folders() {
+            let Ok(real) = rootfs.find(folder) else { continue };
+            let (asked, full) = (join(folder, name), join(&real.path, name));
+            let shown = absolute(&asked);
+            let mut pass_over = |place: Place, why: String, is_data: bool| {
+                passed_over.push((place, why));
+                is_no_program &= is_data;
+            };
+            match rootfs.find(&full) {
+                Err(Missing::Absent(path)) if path == full => {}
+                Err(Missing::NotAFolder(path)) if path == real.path => {}
+                Err(missing) => {
+                    pass_over(Place::path(&shown), format!("{shown} leads nowhere: {}", missing.why()), false);
+                }
+                Ok(node) if node.kind == Kind::Directory => {
+                    pass_over(rootfs.place(&asked, &node), format!("{shown} is a folder"), true);
+                }
+                Ok(node) if node.mode & 0o111 == 0 => {
+                    let why = format!("{shown} is not executable (mode {:04o})", node.mode);
+                    let is_data = node.detail.is_none_or(|detail| detail.elf.is_none());
+                    pass_over(rootfs.place(&asked, &node), why, is_data);
+                }
+                Ok(node) if !rootfs.may(self.around.user, Access::Execute, &node) => {
+                    let why = format!("uid {} may not execute {shown} (mode {:04o})", self.around.user.uid, node.mode);
+                    pass_over(rootfs.place(&asked, &node), why, false);
+                }
+                Ok(node) => return self.hit(&asked, &node),
             }
-            Ok(node) => return hit(rootfs, platform, &asked, &node),
+        }
+        let (places, reasons): (Vec<Place>, Vec<String>) = passed_over.into_iter().unzip();
+        let (state, place, why) = match places.into_iter().next() {
+            Some(place) => (CommandState::Unusable, place, reasons.join("; ")),
+            None if self.path.folders.is_empty() => {
+                (CommandState::Missing, self.path.place.clone(), "PATH is empty".to_owned())
+            }
+            None => {
+                let why = format!("it is in no folder of PATH ({})", self.path.folders.join(":"));
+                (CommandState::Missing, self.path.place.clone(), why)
+            }
+        };
+        Command { state, place, why: Some(why), is_no_program, ..Command::default() }
+    }
+
+    /// A program that has to be at exactly this path.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Command {
+        let rootfs = self.around.rootfs;
+        match rootfs.find(path) {
+            Err(missing) => Command { place: Place::path(path), why: Some(missing.why()), ..Command::default() },
+            Ok(node) if node.kind != Kind::File || !rootfs.may(self.around.user, Access::Execute, &node) => Command {
+                state: CommandState::Unusable,
+                place: rootfs.place(path, &node),
+                why: Some(format!("{path} is not executable (mode {:04o})", node.mode)),
+                ..Command::default()
+            },
+            Ok(node) => self.hit(path.trim_start_matches('/'), &node),
         }
     }
-    let (places, reasons): (Vec<Place>, Vec<String>) = passed_over.into_iter().unzip();
-    let (state, place, why) = match places.into_iter().next() {
-        Some(place) => (CommandState::Unusable, place, reasons.join("; ")),
-        None if path.folders.is_empty() => (CommandState::Missing, path.place.clone(), "PATH is empty".to_owned()),
-        None => {
-            let why = format!("it is in no folder of PATH ({})", path.folders.join(":"));
-            (CommandState::Missing, path.place.clone(), why)
+
+    fn hit(&self, path: &str, node: &Node<'_>) -> Command {
+        let place: Place = self.around.rootfs.place(path, node);
+        let target = (node.path != path).then(|| absolute(&node.path));
+        let stopped = self.cannot_start(node, MOST_INTERPRETERS);
+        let state = match &stopped {
+            None => CommandState::Usable,
+            Some(stopped) if stopped.is_open => CommandState::Unknown,
+            Some(_) => CommandState::Unusable,
+        };
+        let why = stopped.map(|stopped| stopped.why);
+        Command { state, place, target, why, program: program(node), ..Command::default() }
+    }
+
+    /// Other files of that name, in later folders of `PATH`, which nobody gets to see.
+    fn hidden(&self, name: &str, command: &Command) -> Vec<String> {
+        let (Some(first), Some(real)) = (&command.place.path, command.real_path()) else { return Vec::new() };
+        let rootfs = self.around.rootfs;
+        let others = self.absolute_folders().map(|folder| join(folder, name));
+        let is_other = |path: &String| {
+            absolute(path) != *first
+                && rootfs.find(path).is_ok_and(|node| node.kind == Kind::File && absolute(&node.path) != real)
+        };
+        let mut hidden: Vec<String> = others.filter(is_other).map(|path| absolute(&path)).collect();
+        hidden.dedup();
+        hidden
+    }
+
+    /// Why a file cannot be started, as a sentence about it; nothing if it can.
+    fn cannot_start(&self, node: &Node<'_>, interpreters: usize) -> Option<CannotStart> {
+        if let Some(known) = self.known.borrow().get(&node.path) {
+            return known.clone();
         }
-    };
-    Command { state, place, why: Some(why), ..Command::default() }
+        let found = self.find_out(node, interpreters);
+        self.known.borrow_mut().insert(node.path.clone(), found.clone());
+        found
+    }
+
+    fn find_out(&self, node: &Node<'_>, interpreters: usize) -> Option<CannotStart> {
+        let path = absolute(&node.path);
+        let detail = node.detail;
+        if detail.is_some_and(|detail| detail.left_out) {
+            let why = format!("{path} was not looked into: its layer has too many files of its kind");
+            return Some(CannotStart { is_open: true, why });
+        }
+        if node.kind != Kind::File {
+            return Some(CannotStart::because(format!("{path} is no regular file")));
+        }
+        if let Some(line) = detail.and_then(|detail| detail.interpreter_line.as_deref()) {
+            return self.script(&path, line, interpreters);
+        }
+        let Some(elf) = detail.and_then(|detail| detail.elf.as_ref()) else {
+            return Some(CannotStart::because(format!("{path} is neither a program nor a script with #!")));
+        };
+        self.program(&path, node, elf)
+    }
+
+    fn script(&self, path: &str, line: &str, interpreters: usize) -> Option<CannotStart> {
+        let because = |why: String| Some(CannotStart::because(why));
+        let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+        if interpreter.ends_with('\r') {
+            let name = interpreter.trim_end();
+            return because(format!("{path} has lines that end with CR LF, so its interpreter is {name} with a CR"));
+        }
+        if !interpreter.starts_with('/') {
+            return because(format!("{path} names no absolute interpreter (#!{line})"));
+        }
+        if interpreters == 0 {
+            return because(format!("{path} is a script of a script of a script …"));
+        }
+        let program = match self.around.rootfs.find(interpreter) {
+            Err(_) => return because(format!("{path} is a script of {interpreter}, which is not in the image")),
+            Ok(program) if !self.around.rootfs.may(self.around.user, Access::Execute, &program) => {
+                return because(format!("{path} is a script of {interpreter}, which is not executable"));
+            }
+            Ok(program) => program,
+        };
+        if let Some(stopped) = self.cannot_start(&program, interpreters - 1) {
+            return Some(stopped);
+        }
+        // env(1) looks the real interpreter up on PATH.
+        if parent_and_name(interpreter).1 != "env" {
+            return None;
+        }
+        let is_name = |word: &&str| !word.starts_with('-') && !word.contains('=');
+        let name = argument.split_whitespace().find(is_name)?;
+        let command = if name.starts_with('/') { self.at(name) } else { self.look_up(name) };
+        let why = command.why.unwrap_or_default();
+        match command.state {
+            CommandState::Usable => None,
+            CommandState::Missing => because(format!("{path} is a script of {name}, which is missing: {why}")),
+            CommandState::Unusable => because(format!("{path} is a script of {name}, which cannot be run: {why}")),
+            CommandState::Unknown => Some(CannotStart { is_open: true, why }),
+        }
+    }
+
+    fn program(&self, path: &str, node: &Node<'_>, elf: &ElfSummary) -> Option<CannotStart> {
+        let because = |why: String| Some(CannotStart::because(why));
+        let architecture = self.around.architecture;
+        if !runs_on(elf.architecture(), architecture) {
+            let other = elf.architecture().unwrap_or("another architecture");
+            return because(format!("{path} is a program for {other}, not for {architecture}"));
+        }
+        elf.interpreter.as_deref()?;
+        let rootfs = self.around.rootfs;
+        match Linker::of(elf, rootfs, &self.environment, self.around.user) {
+            Err(NoLinker::Missing(why, _)) => because(format!("{path} does not start: {why}")),
+            Err(NoLinker::Strange(why, _)) => Some(CannotStart { is_open: true, why }),
+            Ok((linker, loader)) => {
+                let (_, failures) = Process::start(&linker, loader, elf, path, rootfs.place(&node.path, node));
+                // A failure that is certain outweighs one that could not be told.
+                let is_open = |failure| failure_outcome(failure) != Outcome::Fail;
+                let worst = failures.iter().min_by_key(|failure| is_open(failure))?;
+                Some(CannotStart { is_open: is_open(worst), why: failure_statement(worst, rootfs) })
+            }
+        }
+    }
 }
 
-fn hit(rootfs: &Rootfs, platform: &Platform, path: &str, node: &Node<'_>) -> Command {
-    let place: Place = rootfs.place(path, node);
-    let target = (node.path != path).then(|| absolute(&node.path));
-    let why = cannot_start(rootfs, platform, node, MOST_INTERPRETERS);
-    let state = if why.is_some() { CommandState::Unusable } else { CommandState::Usable };
-    Command { state, place, target, why, program: program(node) }
+impl Command {
+    /// The file that is started, links followed.
+    #[must_use]
+    pub fn real_path(&self) -> Option<String> {
+        if self.state == CommandState::Missing {
+            return None;
+        }
+        self.target.clone().or_else(|| self.place.path.clone())
+    }
+
+    /// Only what a list of all commands has to say.
+    fn brief(self) -> Self {
+        if self.state != CommandState::Usable {
+            return Self { program: None, ..self };
+        }
+        let place = Place { instruction: None, ..self.place };
+        Self { place, target: None, program: None, ..self }
+    }
+}
+
+/// The names of the commands that can be run.
+#[must_use]
+pub fn names_of_usable(commands: &BTreeMap<String, Command>) -> BTreeSet<String> {
+    let usable = commands.iter().filter(|(_, command)| command.state == CommandState::Usable);
+    usable.map(|(name, _)| name.clone()).collect()
 }
 
 fn program(node: &Node<'_>) -> Option<Program> {
@@ -79,51 +316,6 @@ fn program(node: &Node<'_>) -> Option<Program> {
             needed: elf.needed.clone(),
         }),
         None => detail.interpreter_line.clone().map(|line| Program { interpreter: Some(line), ..Program::default() }),
-    }
-}
-
-/// Why the kernel would not start a file, as a sentence about it; nothing if it would.
-fn cannot_start(rootfs: &Rootfs, platform: &Platform, node: &Node<'_>, interpreters: usize) -> Option<String> {
-    let path = absolute(&node.path);
-    let detail = node.detail;
-    // Nobody looked into it, because its layer has too many programs; then it is most likely one of them.
-    if detail.is_some_and(|detail| detail.left_out) {
-        return None;
-    }
-    if let Some(line) = detail.and_then(|detail| detail.interpreter_line.as_deref()) {
-        let interpreter = line.split_whitespace().next().unwrap_or_default();
-        if !interpreter.starts_with('/') {
-            return Some(format!("{path} names no absolute interpreter (#!{line})"));
-        }
-        if interpreters == 0 {
-            return Some(format!("{path} is a script of a script of a script …"));
-        }
-        return match rootfs.find(interpreter) {
-            Err(_) => Some(format!("{path} is a script of {interpreter}, which is not in the image")),
-            Ok(program) if program.mode & 0o111 == 0 => {
-                Some(format!("{path} is a script of {interpreter}, which is not executable"))
-            }
-            Ok(program) => cannot_start(rootfs, platform, &program, interpreters - 1),
-        };
-    }
-    let Some(elf) = detail.and_then(|detail| detail.elf.as_ref()) else {
-        return Some(format!("{path} is neither a program nor a script with #!"));
-    };
-    if !runs_on(elf.architecture(), &platform.architecture) {
-        let other = elf.architecture().unwrap_or("another architecture");
-        return Some(format!("{path} is a program for {other}, not for {}", platform.architecture));
-    }
-    let interpreter = elf.interpreter.as_deref()?;
-    match rootfs.find(interpreter) {
-        Err(missing) => Some(format!("{path} is started by {interpreter}, but {}", missing.why())),
-        Ok(loader) => {
-            let loader_elf = loader.detail.and_then(|detail| detail.elf.as_ref());
-            let fits = loader_elf.is_some_and(|loader| loader.machine == elf.machine && loader.is_64 == elf.is_64);
-            (!fits).then(|| {
-                let architecture = elf.architecture().unwrap_or("its architecture");
-                format!("{path} is started by {interpreter}, which is no program loader for {architecture}")
-            })
-        }
     }
 }
 

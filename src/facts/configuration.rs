@@ -63,7 +63,7 @@ pub fn search_path(settings: &ConfigurationFacts) -> SearchPath {
         None => (DEFAULT_PATH, true, Place::field("config.Env")),
     };
     let folders = if value.is_empty() { Vec::new() } else { value.split(':').map(str::to_owned).collect() };
-    SearchPath { folders, is_default, place }
+    SearchPath { folders, entries: Vec::new(), is_default, place }
 }
 
 /// The last instruction with `keyword` that mentions `mark`. A value that no instruction mentions was set without a

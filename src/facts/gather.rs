@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::commands::CommandSearch;
 use super::programs::{self, Surroundings, Wanted};
+use super::steps::Available;
 use super::{
-    ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SizeFacts, commands, configuration,
-    libc, os_release, system_files, user,
+    ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SearchPath, SizeFacts, configuration,
+    java, libc, off_path, os_release, search_path, shell_files, steps, system_files, user,
 };
 use crate::image::{Image, ManifestKind, SourceKind};
 use crate::reference::Name;
@@ -56,7 +58,7 @@ pub fn gather(
 }
 
 fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootfs: &Rootfs, wanted: &Wanted) {
-    let path = configuration::search_path(settings);
+    let mut path = configuration::search_path(settings);
     facts.os_release = os_release::os_release(rootfs);
     facts.ca_certificates = Fact::Known(system_files::ca_certificates(rootfs, settings));
     facts.time_zones = Fact::Known(system_files::time_zones(rootfs, settings));
@@ -66,17 +68,43 @@ fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootf
         let why = "the configuration does not say for which architecture the image is";
         facts.libc = Fact::unknown(why);
         facts.commands = Fact::unknown(why);
+        facts.off_path = Fact::unknown(why);
+        facts.shell_files = Fact::unknown(why);
+        facts.java_home = Fact::unknown(why);
+        facts.steps = Fact::unknown(why);
         facts.programs = Fact::unknown(why);
     } else {
         facts.libc = libc::libc(rootfs, &image.platform, &facts.os_release);
-        facts.commands = Fact::Known(commands::commands(rootfs, &path, &image.platform));
         let architecture = &image.platform.architecture;
+        tools(
+            facts,
+            &mut path,
+            &Surroundings::new(rootfs, architecture, &facts.libc.clone(), settings, facts.user.clone().known()),
+        );
         let mounted = wanted.payload.as_ref().map(|payload| rootfs.with_mount(Arc::clone(&payload.index)));
         let rootfs = mounted.as_ref().unwrap_or(rootfs);
         let around = Surroundings::new(rootfs, architecture, &facts.libc, settings, facts.user.known());
         facts.programs = Fact::Known(programs::programs(&around, wanted));
     }
     facts.path = Fact::Known(path);
+}
+
+/// What is on `PATH`, what is not, and what that means for steps.
+fn tools(facts: &mut Facts, path: &mut SearchPath, around: &Surroundings<'_>) {
+    search_path::look_at_entries(path, around.rootfs, around.user);
+    let search = CommandSearch::new(around, path);
+    let commands = search.all();
+    let user = facts.user.known().and_then(|user| user.name.clone());
+    let shell_files = shell_files::shell_files(around, path, user.as_deref());
+    let off_path = off_path::off_path(around, path, &commands, &shell_files);
+    let java_home = java::java_home(around, &search);
+    let available =
+        Available { around, path, commands: &commands, search: &search, off_path: &off_path, java_home: &java_home };
+    facts.steps = steps::all(&available);
+    facts.commands = Fact::Known(commands);
+    facts.off_path = Fact::Known(off_path);
+    facts.shell_files = Fact::Known(shell_files.files);
+    facts.java_home = java_home;
 }
 
 fn nothing_inside(facts: &mut Facts, why: &str) {
@@ -86,6 +114,10 @@ fn nothing_inside(facts: &mut Facts, why: &str) {
     facts.user = Fact::not_applicable(why);
     facts.path = Fact::not_applicable(why);
     facts.commands = Fact::not_applicable(why);
+    facts.off_path = Fact::not_applicable(why);
+    facts.shell_files = Fact::not_applicable(why);
+    facts.java_home = Fact::not_applicable(why);
+    facts.steps = Fact::not_applicable(why);
     facts.ca_certificates = Fact::not_applicable(why);
     facts.time_zones = Fact::not_applicable(why);
     facts.programs = Fact::not_applicable(why);

@@ -6,11 +6,18 @@
 pub mod commands;
 pub mod configuration;
 mod gather;
+pub mod java;
 mod libc;
+pub mod off_path;
 mod os_release;
 pub mod programs;
+pub mod python;
+mod search_path;
+pub mod shell_files;
+pub mod steps;
 pub mod system_files;
 mod user;
+pub mod versions;
 
 use std::collections::BTreeMap;
 
@@ -118,8 +125,16 @@ pub struct Facts {
     pub user: Fact<User>,
     /// `PATH` as a container gets it.
     pub path: Fact<SearchPath>,
-    /// Shells and commands that were looked for on `PATH`, by name.
+    /// Every command on `PATH`, and those that were looked for and are missing, by name.
     pub commands: Fact<BTreeMap<String, Command>>,
+    /// Folders with commands that are in no folder of `PATH`.
+    pub off_path: Fact<Vec<off_path::OffPath>>,
+    /// The files that shells read at their start, and what they do to `PATH`.
+    pub shell_files: Fact<Vec<shell_files::ShellFile>>,
+    /// What `JAVA_HOME` leads to.
+    pub java_home: Fact<java::JavaHome>,
+    /// What the image has for each type of step, by its id.
+    pub steps: Fact<BTreeMap<String, steps::StepFact>>,
     /// Certificate authorities for TLS.
     pub ca_certificates: Fact<system_files::Presence>,
     /// The time zone database.
@@ -297,6 +312,8 @@ pub struct User {
     pub uid: Option<u32>,
     /// The group id: what a number says, else by `/etc/passwd`; nothing where only `/etc/group` would tell.
     pub gid: Option<u32>,
+    /// The name by `/etc/passwd`.
+    pub name: Option<String>,
     /// The home folder by `/etc/passwd`.
     pub home: Option<String>,
     /// The field that says so.
@@ -309,13 +326,48 @@ pub struct User {
 pub struct SearchPath {
     /// The folders in order, as written.
     pub folders: Vec<String>,
+    /// What each of them is, in the same order.
+    pub entries: Vec<PathEntry>,
     /// Whether it is the engine's default because `Env` has no `PATH`.
     pub is_default: bool,
     /// The field that sets it.
     pub place: Place,
 }
 
-/// What became of looking for one command on `PATH`.
+/// One entry of `PATH`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PathEntry {
+    /// As written.
+    pub folder: String,
+    /// What is there.
+    pub state: EntryState,
+    /// The folder it leads to through links, when it is another.
+    pub target: Option<String>,
+    /// An earlier entry that leads to the same folder.
+    pub same_as: Option<String>,
+}
+
+/// What an entry of `PATH` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryState {
+    /// A folder.
+    Folder,
+    /// Nothing is there.
+    #[default]
+    Missing,
+    /// Something that is no folder.
+    NotAFolder,
+    /// Relative to the work folder, whichever that is.
+    Relative,
+    /// Empty, which means the work folder.
+    Empty,
+    /// A folder that the user may not enter.
+    Closed,
+}
+
+/// What became of looking for one command on `PATH`. What is empty is left out of the report, for there are many.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Command {
@@ -324,11 +376,26 @@ pub struct Command {
     /// The first hit on `PATH`; for a missing command, the field that sets `PATH`.
     pub place: Place,
     /// The file that the hit leads to through links, when it is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Why it cannot be run, or where it was looked for: a sentence without its full stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// What kind of program the hit is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<Program>,
+    /// Its version, where a file tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<versions::ToolVersion>,
+    /// Files of the same name in later folders of `PATH`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hides: Vec<String>,
+    /// The types of steps that need it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needed_by: Vec<String>,
+    /// Whether what was found is a folder or a data file, which nobody means to run.
+    #[serde(skip)]
+    pub is_no_program: bool,
 }
 
 /// What the kernel needs to know of a program to start it.
@@ -347,11 +414,13 @@ pub struct Program {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CommandState {
-    /// A program for this platform, executable, its interpreter there.
+    /// A program for this platform, executable, its interpreter and its libraries there.
     Usable,
     /// On `PATH`, but it cannot be run.
     Unusable,
     /// In no folder of `PATH`.
     #[default]
     Missing,
+    /// On `PATH`, but whether it can be run could not be told.
+    Unknown,
 }

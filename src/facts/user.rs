@@ -28,6 +28,7 @@ pub fn user(setting: &Setting<String>, rootfs: &Rootfs) -> Fact<User> {
             // Engines give a number without an account the group 0.
             None => Some(found.as_ref().map_or(0, |account| account.gid)),
         },
+        name: found.as_ref().map(|account| account.name.clone()),
         home: found.map(|account| account.home),
         place: setting.place.clone(),
     })

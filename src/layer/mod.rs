@@ -9,10 +9,12 @@ pub mod decompress;
 pub mod elf;
 mod index;
 pub mod libc_mark;
+pub mod packages;
 pub mod path;
 mod replay;
 mod scan;
 pub mod tar;
+mod wanted;
 
 pub use elf::ElfSummary;
 pub use index::{Detail, EntryRef, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};

@@ -48,7 +48,7 @@ pub fn ancestors(path: &str) -> impl Iterator<Item = &str> {
 /// The path as people write it: absolute.
 #[must_use]
 pub fn absolute(path: &str) -> String {
-    format!("/{path}")
+    format!("/{}", path.trim_start_matches('/'))
 }
 
 #[cfg(test)]

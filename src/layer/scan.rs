@@ -2,19 +2,19 @@
 
 use std::io::Read;
 
+use memchr::memmem;
+
 use super::bundle::HostScanner;
 use super::capture::Capture;
 use super::decompress::drain;
 use super::elf;
 use super::index::{Detail, IndexBuilder, Kind, LayerIndex, NewEntry};
+use super::packages::PackageScanner;
 use super::path::parent_and_name;
 use super::tar::{Error, Member, TarReader};
+use super::wanted::{is_bash, largest_kept, package_format};
 use crate::digest::{Algorithm, HashingReader};
 
-/// The largest wanted file that is kept whole, in bytes.
-const LARGEST_KEPT: u64 = 1 << 20;
-/// The largest runtimeconfig.json that is kept, in bytes.
-const LARGEST_CONFIG: u64 = 64 << 10;
 /// The longest `#!` line that counts, in bytes (Linux reads 256).
 const LONGEST_INTERPRETER_LINE: usize = 256;
 /// The largest sparse file that is looked into, in bytes, and the most bytes of such files that are filled up in one
@@ -85,6 +85,7 @@ fn filled_up<R: Read>(member: &Member, tar: &mut TarReader<R>) -> Result<Vec<u8>
 pub struct FileScanner {
     capture: Capture,
     host: HostScanner,
+    packages: PackageScanner,
     name: String,
     want: Want,
     kept: Vec<u8>,
@@ -97,6 +98,7 @@ enum Want {
     Look,
     Nothing,
     Whole,
+    Packages,
     Elf,
     InterpreterLine,
 }
@@ -108,7 +110,14 @@ impl FileScanner {
         self.kept.clear();
         self.capture.start(size);
         self.host.start();
-        self.want = if size <= largest_kept(path) { Want::Whole } else { Want::Look };
+        self.want = if let Some(format) = package_format(path) {
+            self.packages.start(format);
+            Want::Packages
+        } else if size <= largest_kept(path) {
+            Want::Whole
+        } else {
+            Want::Look
+        };
     }
 
     /// Takes the next bytes, the first time all that the kind of file can be told by; says whether it wants more.
@@ -120,12 +129,17 @@ impl FileScanner {
                 _ => Want::Nothing,
             };
         }
+        // A program may go by the name of a file that is kept, as `env` does.
+        if self.want == Want::Whole && self.kept.is_empty() && bytes.starts_with(b"\x7fELF") {
+            self.want = Want::Elf;
+        }
         match self.want {
             Want::Elf => {
                 self.capture.push(bytes);
                 self.host.push(bytes);
             }
             Want::Whole => self.kept.extend_from_slice(bytes),
+            Want::Packages => self.packages.push(bytes),
             Want::InterpreterLine => {
                 self.kept.extend_from_slice(&bytes[..bytes.len().min(LONGEST_INTERPRETER_LINE - self.kept.len())]);
                 return self.kept.len() < LONGEST_INTERPRETER_LINE;
@@ -139,37 +153,50 @@ impl FileScanner {
     #[must_use]
     pub fn finish(&mut self) -> Option<Detail> {
         match self.want {
-            Want::Whole => Some(Detail { content: Some(self.kept.clone()), ..Detail::default() }),
+            Want::Whole => Some(Detail {
+                interpreter_line: interpreter_line(&self.kept),
+                content: Some(self.kept.clone()),
+                ..Detail::default()
+            }),
+            Want::Packages => Some(Detail { packages: Some(self.packages.finish()), ..Detail::default() }),
             Want::Elf => {
                 let elf = elf::summarise(&self.name, &self.capture)?;
-                Some(Detail { elf: Some(elf), dotnet: self.host.finish(), ..Detail::default() })
+                let bash = is_bash(&self.name).then(|| bash_version(self.capture.head())).flatten();
+                Some(Detail { elf: Some(elf), dotnet: self.host.finish(), bash, ..Detail::default() })
             }
             Want::InterpreterLine => {
-                let line = self.kept.split(|&byte| byte == b'\n').next().unwrap_or_default();
-                let line = String::from_utf8_lossy(line.get(2..).unwrap_or_default()).trim().to_owned();
-                Some(Detail { interpreter_line: Some(line), ..Detail::default() })
+                Some(Detail { interpreter_line: interpreter_line(&self.kept), ..Detail::default() })
             }
             Want::Look | Want::Nothing => None,
         }
     }
 }
 
-/// Up to which size a file is kept whole, in bytes; 0 for those that facts do not read. Links may lead
-/// `/etc/os-release` to any file of such a name.
-fn largest_kept(path: &str) -> u64 {
-    let (folder, name) = parent_and_name(path);
-    let is_wanted = match folder {
-        "etc" => {
-            matches!(name, "passwd" | "ld.so.cache" | "ld.so.preload")
-                || (name.starts_with("ld-musl-") && name.ends_with(".path"))
-        }
-        _ => false,
-    };
-    if is_wanted || name.starts_with("os-release") {
-        LARGEST_KEPT
-    } else if name.ends_with(".runtimeconfig.json") {
-        LARGEST_CONFIG
-    } else {
-        0
+/// What follows `#!` on the first line. Only blanks and tabs are trimmed, as the kernel does: the CR of a line that ends
+/// with CR LF belongs to the interpreter's name.
+fn interpreter_line(content: &[u8]) -> Option<String> {
+    let line = content.strip_prefix(b"#!")?;
+    let line = &line[..line.len().min(LONGEST_INTERPRETER_LINE - 2)];
+    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    Some(String::from_utf8_lossy(line).trim_matches([' ', '\t', '\0']).to_owned())
+}
+
+/// The version that a bash says of itself for what(1): `@(#)Bash version 5.2.15(1) release GNU` (bash, version.c).
+fn bash_version(head: &[u8]) -> Option<String> {
+    const MARK: &[u8] = b"@(#)Bash version ";
+    let start = memmem::find(head, MARK)? + MARK.len();
+    let version: Vec<u8> =
+        head[start..].iter().copied().take(24).take_while(|byte| byte.is_ascii_digit() || *byte == b'.').collect();
+    String::from_utf8(version).ok().filter(|version| !version.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bash_says_its_version() {
+        assert_eq!(bash_version(b"..@(#)Bash version 4.2.46(2) release GNU\0").as_deref(), Some("4.2.46"));
+        assert_eq!(bash_version(b"@(#)Bash version unknown"), None);
     }
 }

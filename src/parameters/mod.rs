@@ -132,6 +132,13 @@ impl Parameters {
         self.values.get(key).into_iter().flatten().map(Value::to_string).collect()
     }
 
+    /// All parameters that have a value, each as it would be set.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, String> {
+        let given = self.values.iter().filter(|(_, values)| !values.is_empty());
+        given.map(|(key, _)| (key.clone(), self.texts(key).join(","))).collect()
+    }
+
     /// The version that a parameter has, if one was given.
     #[must_use]
     pub fn version(&self, key: &str) -> Option<&Version> {

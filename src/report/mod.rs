@@ -4,7 +4,10 @@
 //! readers. `schema_version` changes when a field is removed or changes its meaning.
 
 mod json;
+mod steps;
 mod text;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +16,7 @@ use crate::facts::Facts;
 use crate::image::{Image, SourceKind};
 use crate::layer::LayerIndex;
 use crate::lint::{Finding, Judgement};
+use crate::parameters::Parameters;
 use crate::platform::Platform;
 use crate::verdict::Verdict;
 
@@ -67,6 +71,9 @@ pub struct ImageResult {
     pub image: ImageReport,
     /// The profile's name.
     pub profile: String,
+    /// The profile's parameters that the image was judged with.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
     /// The verdict.
     pub verdict: Verdict,
     /// Why it could not be checked, for the verdict failed.
@@ -209,10 +216,17 @@ impl ImageReport {
 impl ImageResult {
     /// An image that was judged.
     #[must_use]
-    pub fn judged(image: ImageReport, profile: &str, judgement: Judgement, facts: &Facts) -> Self {
+    pub fn judged(
+        image: ImageReport,
+        profile: &str,
+        parameters: &Parameters,
+        judgement: Judgement,
+        facts: &Facts,
+    ) -> Self {
         Self {
             image,
             profile: profile.to_owned(),
+            parameters: parameters.all(),
             verdict: judgement.verdict,
             error: None,
             findings: judgement
@@ -234,6 +248,7 @@ impl ImageResult {
         Self {
             image: ImageReport { reference: reference.to_owned(), ..ImageReport::default() },
             profile: profile.to_owned(),
+            parameters: BTreeMap::new(),
             verdict: Verdict::Failed,
             error: Some(error),
             findings: Vec::new(),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{ImageReport, ImageResult, Report, ReportedFinding};
+use super::{ImageReport, ImageResult, Report, ReportedFinding, steps};
 use crate::facts::configuration::instruction;
 use crate::printable::{excerpt, printable};
 use crate::verdict::{Evidence, Outcome, Severity, Verdict};
@@ -98,6 +98,9 @@ impl Page {
         }
         if !result.findings.is_empty() {
             self.out.push('\n');
+        }
+        for (label, text) in steps::table(result) {
+            self.wrapped_with(&format!("  {label:<16}"), &" ".repeat(18), &text);
         }
         self.ids("passed", &result.passed);
         self.ids("not applicable", &result.not_applicable);

@@ -3,6 +3,8 @@
 pub mod distributions;
 pub mod dotnet;
 pub mod packages;
+pub mod steps;
+pub mod tools;
 
 use serde::Deserialize;
 

@@ -15,6 +15,11 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+/// The commands that a Bash step calls beside bash.
+const BASH_STEP_COMMANDS: [&str; 12] = [
+    "openssl", "uname", "whoami", "hostname", "getconf", "mktemp", "dirname", "basename", "wc", "cat", "xargs", "which",
+];
+
 /// A tar under construction: a layer, or an archive around an image.
 #[derive(Clone, Default)]
 pub struct Tar {
@@ -141,8 +146,9 @@ impl TestImage {
         )
     }
 
-    /// Adds what .NET programs need, as far as files tell: libraries of the right names, symbols and versions.
-    pub fn ready_for_dotnet(self) -> Self {
+    /// Adds what .NET programs and Bash steps need, as far as files tell: libraries of the right names, symbols and
+    /// versions, and commands.
+    pub fn ready(self) -> Self {
         let machine = if self.document["architecture"] == "arm64" { AARCH64 } else { X86_64 };
         let triple = if machine == AARCH64 { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
         // The default folders of Debian and of the others.
@@ -151,7 +157,9 @@ impl TestImage {
                 .iter()
                 .fold(tar, |tar, (name, library)| tar.file(&format!("{folder}/{name}"), 0o644, &library.bytes()))
         });
-        self.layer("RUN install what .NET needs", &tar)
+        let tar =
+            BASH_STEP_COMMANDS.iter().fold(tar, |tar, name| tar.file(&format!("bin/{name}"), 0o755, b"#!/bin/sh\n"));
+        self.layer("RUN install what steps need", &tar)
     }
 
     /// Sets a top-level field of the configuration document; `null` takes it away.

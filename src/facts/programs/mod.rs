@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::verdict::{Outcome, Place};
 
 pub use collect::{Surroundings, programs};
+pub use loading::{outcome as failure_outcome, statement as failure_statement};
 
 /// One program and what the image's files predict of it (contract: `facts.programs`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bundle::DotnetHost;
 use super::elf::ElfSummary;
+use super::packages::Package;
 use super::path::{ancestors, join, parent_and_name};
 use super::replay::{Extracted, Step, Target, replay};
 use crate::digest::Digest;
@@ -66,6 +67,12 @@ pub struct Detail {
     /// What the file is as a .NET host.
     #[serde(default)]
     pub dotnet: Option<DotnetHost>,
+    /// The version of a bash.
+    #[serde(default)]
+    pub bash: Option<String>,
+    /// What a package manager's list of installed packages says.
+    #[serde(default)]
+    pub packages: Option<Vec<Package>>,
     /// Whether there was something to keep, but the layer has too much of it.
     #[serde(default)]
     pub left_out: bool,
@@ -80,7 +87,13 @@ impl Detail {
             _ => 0,
         };
         let line = self.interpreter_line.as_ref().map_or(0, String::len);
-        size_of::<Self>() + bytes(&self.content) + line + config + self.elf.as_ref().map_or(0, ElfSummary::weight)
+        let packages = self.packages.iter().flatten().map(Package::weight).sum::<usize>();
+        size_of::<Self>()
+            + bytes(&self.content)
+            + line
+            + config
+            + packages
+            + self.elf.as_ref().map_or(0, ElfSummary::weight)
     }
 }
 

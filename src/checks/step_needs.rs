@@ -1,0 +1,82 @@
+//! Decides whether the selected types of steps find certain things that they need.
+
+use serde::Deserialize;
+
+use super::{list, when_known};
+use crate::facts::Facts;
+use crate::facts::steps::{StepFact, StepProblem};
+use crate::parameters::Parameters;
+use crate::verdict::{Answer, Evidence, Outcome, Place};
+
+/// `kind = "step-needs"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StepNeeds {
+    /// The profile's parameter that names the selected types of steps.
+    pub parameter: String,
+    /// The ids of the needs that the rule speaks of.
+    pub needs: Vec<String>,
+    /// Whether it is judged, as the lesser defect, where no selected step has such a need.
+    #[serde(default)]
+    pub otherwise: bool,
+}
+
+impl StepNeeds {
+    pub(super) fn judge(&self, facts: &Facts, parameters: &Parameters) -> Answer {
+        when_known(&facts.steps, &Place::field("config.Env"), |steps| {
+            let selected = parameters.texts(&self.parameter);
+            if let Some(missing) = selected.iter().find(|step| !steps.contains_key(*step)) {
+                return Answer::unknown(
+                    &Place::default(),
+                    format!("what steps of type {missing} need was not looked at"),
+                );
+            }
+            let speaks_of = |step: &&StepFact| step.needs.iter().any(|need| self.needs.contains(need));
+            let having: Vec<&StepFact> = selected.iter().filter_map(|step| steps.get(step)).filter(speaks_of).collect();
+            if !having.is_empty() {
+                return self.answer(&having);
+            }
+            let others: Vec<&StepFact> = steps.values().filter(speaks_of).collect();
+            if self.otherwise && !others.is_empty() {
+                return self.answer(&others).lesser();
+            }
+            Answer::not_applicable(format!("steps of type {} do not need it", list(&selected)))
+        })
+    }
+
+    fn answer(&self, steps: &[&StepFact]) -> Answer {
+        let mut found: Vec<&StepProblem> = Vec::new();
+        let problems = steps.iter().flat_map(|step| &step.problems);
+        for problem in problems.filter(|problem| self.needs.contains(&problem.need)) {
+            if !found.contains(&problem) {
+                found.push(problem);
+            }
+        }
+        let failed: Vec<&StepProblem> =
+            found.iter().copied().filter(|problem| problem.outcome == Outcome::Fail).collect();
+        if failed.is_empty() {
+            let open = found.iter().find(|problem| problem.outcome == Outcome::Unknown);
+            return open.map_or_else(Answer::pass, |problem| {
+                let answer = Answer::unknown(&problem.place, &problem.statement);
+                if problem.lesser { answer.lesser() } else { answer }
+            });
+        }
+        let mut evidence: Vec<Evidence> = Vec::new();
+        for problem in &failed {
+            let said = problem.place.says(&problem.statement);
+            if !evidence.contains(&said) {
+                evidence.push(said);
+            }
+        }
+        let collect = |of: fn(&StepProblem) -> &[String]| {
+            let mut all: Vec<String> = failed.iter().flat_map(|problem| of(problem).iter().cloned()).collect();
+            let mut seen = std::collections::BTreeSet::new();
+            all.retain(|one| seen.insert(one.clone()));
+            all
+        };
+        let folders = collect(|problem| &problem.folders);
+        let components = collect(|problem| &problem.components);
+        let answer = Answer::fail(evidence).needing(components).with_folders(folders);
+        if failed.iter().all(|problem| problem.lesser) { answer.lesser() } else { answer }
+    }
+}

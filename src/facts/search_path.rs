@@ -1,0 +1,38 @@
+//! Looks at the entries of `PATH` one by one: folders, and what is none.
+
+use super::{EntryState, PathEntry, SearchPath};
+use crate::layer::Kind;
+use crate::layer::path::absolute;
+use crate::rootfs::{Access, Account, Rootfs};
+
+/// Fills in what each entry of `PATH` is.
+pub fn look_at_entries(path: &mut SearchPath, rootfs: &Rootfs, user: Account) {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let mut entries = Vec::new();
+    for folder in &path.folders {
+        let (state, real) = state(folder, rootfs, user);
+        let same_as =
+            real.as_ref().and_then(|real| seen.iter().find(|(known, _)| known == real)).map(|(_, first)| first.clone());
+        if let (Some(real), None) = (&real, &same_as) {
+            seen.push((real.clone(), folder.clone()));
+        }
+        let target = real.filter(|real| real != folder.trim_end_matches('/'));
+        entries.push(PathEntry { folder: folder.clone(), state, target, same_as });
+    }
+    path.entries = entries;
+}
+
+fn state(folder: &str, rootfs: &Rootfs, user: Account) -> (EntryState, Option<String>) {
+    if folder.is_empty() {
+        return (EntryState::Empty, None);
+    }
+    if !folder.starts_with('/') {
+        return (EntryState::Relative, None);
+    }
+    match rootfs.find(folder) {
+        Err(_) => (EntryState::Missing, None),
+        Ok(node) if node.kind != Kind::Directory => (EntryState::NotAFolder, None),
+        Ok(node) if !rootfs.may(user, Access::Execute, &node) => (EntryState::Closed, Some(absolute(&node.path))),
+        Ok(node) => (EntryState::Folder, Some(absolute(&node.path))),
+    }
+}

@@ -1,0 +1,286 @@
+//! Tells for each type of step what it needs and the image does not have, whichever steps were selected.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::commands::CommandSearch;
+use super::off_path::OffPath;
+use super::programs::Surroundings;
+use super::python::{Python, python};
+use super::versions::numbers;
+use super::{Command, CommandState, Fact, SearchPath};
+use crate::facts::java::JavaHome;
+use crate::layer::path::{absolute, parent_and_name};
+use crate::printable::excerpt;
+use crate::tables::steps::{Need, NeedFact, steps};
+use crate::verdict::{Outcome, Place};
+
+/// What the image has for one type of step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StepFact {
+    /// Whether such a step can run: a lesser problem does not stop it.
+    pub outcome: Outcome,
+    /// The ids of what it needs.
+    pub needs: Vec<String>,
+    /// What is missing, or could not be told.
+    pub problems: Vec<StepProblem>,
+}
+
+/// Something that a step needs and does not get.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StepProblem {
+    /// The id of the need.
+    pub need: String,
+    /// Fail, or unknown where it could not be told.
+    pub outcome: Outcome,
+    /// Whether the step goes on without it, but poorer.
+    pub lesser: bool,
+    /// What is wrong: a sentence without its full stop.
+    pub statement: String,
+    /// Where it can be seen.
+    pub place: Place,
+    /// What has to be installed, in the words of `rules/tables/packages.toml`.
+    pub components: Vec<String>,
+    /// Folders that have it, but are not on `PATH`.
+    pub folders: Vec<String>,
+}
+
+impl Default for StepFact {
+    fn default() -> Self {
+        Self { outcome: Outcome::Pass, needs: Vec::new(), problems: Vec::new() }
+    }
+}
+
+impl Default for StepProblem {
+    fn default() -> Self {
+        Self {
+            need: String::new(),
+            outcome: Outcome::Fail,
+            lesser: false,
+            statement: String::new(),
+            place: Place::default(),
+            components: Vec::new(),
+            folders: Vec::new(),
+        }
+    }
+}
+
+/// What steps are judged by.
+pub struct Available<'a> {
+    /// The image.
+    pub around: &'a Surroundings<'a>,
+    /// `PATH`.
+    pub path: &'a SearchPath,
+    /// Commands on it.
+    pub commands: &'a BTreeMap<String, Command>,
+    /// Looks up what is at a path.
+    pub search: &'a CommandSearch<'a>,
+    /// Tools that are off it.
+    pub off_path: &'a [OffPath],
+    /// `JAVA_HOME`.
+    pub java_home: &'a Fact<JavaHome>,
+}
+
+/// All types of steps.
+#[must_use]
+pub fn all(available: &Available<'_>) -> Fact<BTreeMap<String, StepFact>> {
+    let table = match steps() {
+        Ok(table) => table,
+        Err(error) => return Fact::unknown(format!("the table of steps is broken: {error}")),
+    };
+    let decided: BTreeMap<&str, Option<StepProblem>> =
+        table.need.iter().map(|need| (need.id.as_str(), available.problem(need))).collect();
+    Fact::Known(table.step.iter().map(|step| (step.id.clone(), fact(&step.needs, &decided))).collect())
+}
+
+fn fact(needs: &[String], decided: &BTreeMap<&str, Option<StepProblem>>) -> StepFact {
+    let problems: Vec<StepProblem> =
+        needs.iter().filter_map(|need| decided.get(need.as_str()).cloned().flatten()).collect();
+    let has = |outcome| problems.iter().any(|problem| problem.outcome == outcome && !problem.lesser);
+    let outcome = if has(Outcome::Fail) {
+        Outcome::Fail
+    } else if has(Outcome::Unknown) {
+        Outcome::Unknown
+    } else {
+        Outcome::Pass
+    };
+    StepFact { outcome, needs: needs.to_vec(), problems }
+}
+
+impl Available<'_> {
+    /// What is wrong with a need; nothing if it is met.
+    fn problem(&self, need: &Need) -> Option<StepProblem> {
+        let mut problem = match (&need.path, need.fact) {
+            (Some(path), _) => self.at(path),
+            (None, Some(NeedFact::PythonCrypto)) => self.python_crypto(),
+            (None, Some(NeedFact::DotnetRuntime)) => self.dotnet_runtime(need),
+            (None, Some(NeedFact::Java)) => self.java(need),
+            (None, None) => self.one_of(&need.commands, need),
+        }?;
+        problem.need.clone_from(&need.id);
+        problem.lesser |= need.lesser;
+        if problem.outcome == Outcome::Fail {
+            problem.statement = format!("{}; without it {}", problem.statement, need.without);
+            if problem.folders.is_empty() && problem.components.is_empty() {
+                problem.components.extend(need.component.clone());
+            }
+        }
+        Some(problem)
+    }
+
+    fn at(&self, path: &str) -> Option<StepProblem> {
+        let command = self.search.at(path);
+        let why = command.why.clone().unwrap_or_default();
+        let statement = match command.state {
+            CommandState::Usable => return None,
+            CommandState::Missing => format!("there is no program at {path}: {why}"),
+            CommandState::Unusable | CommandState::Unknown => format!("the program at {path} cannot be run: {why}"),
+        };
+        Some(StepProblem { outcome: outcome(command.state), statement, place: command.place, ..StepProblem::default() })
+    }
+
+    /// One of several commands, each as good as the others.
+    fn one_of(&self, names: &[String], need: &Need) -> Option<StepProblem> {
+        let mut problems: Vec<StepProblem> = Vec::new();
+        for (number, name) in names.iter().enumerate() {
+            let least = need.least.as_deref().filter(|_| number == 0);
+            problems.push(self.command(name, least, need.unknown_version_passes)?);
+        }
+        // One that could not be told may be there.
+        let worst = problems.iter().position(|problem| problem.outcome == Outcome::Unknown).unwrap_or(0);
+        let others = names.iter().skip(1).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+        let mut problem = problems.into_iter().nth(worst)?;
+        if !others.is_empty() {
+            problem.statement = format!("{}, and no {others} either", problem.statement);
+        }
+        Some(problem)
+    }
+
+    fn command(&self, name: &str, least: Option<&str>, unknown_passes: bool) -> Option<StepProblem> {
+        let missing = Command::default();
+        let command = self.commands.get(name).unwrap_or(&missing);
+        let why = command.why.as_deref().unwrap_or("it is not a program that can be started here");
+        let statement = match command.state {
+            CommandState::Usable => return too_old(name, command, least?, unknown_passes),
+            CommandState::Unusable => format!("`{name}` is on PATH but cannot be run: {why}"),
+            CommandState::Unknown => format!("whether `{name}` can be run could not be told: {why}"),
+            CommandState::Missing => return Some(self.missing(name)),
+        };
+        let place = command.place.clone();
+        Some(StepProblem { outcome: outcome(command.state), statement, place, ..StepProblem::default() })
+    }
+
+    fn missing(&self, name: &str) -> StepProblem {
+        let off: Vec<&OffPath> =
+            self.off_path.iter().filter(|off| off.commands.iter().any(|known| known == name)).collect();
+        if let Some(first) = off.first() {
+            let statement = format!("`{name}` is in {}, which is not on PATH", first.folder);
+            let folders = vec![first.folder.clone()];
+            return StepProblem { statement, place: first.place.clone(), folders, ..StepProblem::default() };
+        }
+        let whose = if self.path.is_default { "the engine's default PATH" } else { "PATH" };
+        let statement = if self.path.folders.is_empty() {
+            format!("`{name}` cannot be found: PATH is empty")
+        } else {
+            format!("no folder of {whose} has `{name}`: {}", excerpt(&self.path.folders.join(":"), 400))
+        };
+        StepProblem { statement, place: self.path.place.clone(), ..StepProblem::default() }
+    }
+
+    fn python_crypto(&self) -> Option<StepProblem> {
+        let command = self.commands.get("python3")?;
+        if command.state != CommandState::Usable {
+            // That there is no Python is a need of its own.
+            return None;
+        }
+        let Python { version, packages, crypto, pip, externally_managed, open, place } = python(self.around, command);
+        let version = version.unwrap_or_default();
+        let looked_in = if packages.is_empty() { "no folder".to_owned() } else { packages.join(", ") };
+        let (outcome, lesser, statement) = match (open, crypto, pip, externally_managed) {
+            (Some(open), ..) => (Outcome::Unknown, false, open),
+            (None, Some(_), ..) => return None,
+            (None, None, None, _) => {
+                let statement =
+                    format!("Python {version} has neither the module Crypto nor pip: it looks in {looked_in}");
+                (Outcome::Fail, false, statement)
+            }
+            (None, None, Some(_), Some(mark)) => {
+                let statement = format!(
+                    "Python {version} has no module Crypto ({looked_in}), and {mark} forbids pip to install it"
+                );
+                (Outcome::Fail, false, statement)
+            }
+            (None, None, Some(pip), None) => {
+                let statement = format!(
+                    "Python {version} has no module Crypto ({looked_in}); pip ({pip}) has to download it in every step"
+                );
+                (Outcome::Fail, true, statement)
+            }
+        };
+        Some(StepProblem { outcome, lesser, statement, place, ..StepProblem::default() })
+    }
+
+    fn dotnet_runtime(&self, need: &Need) -> Option<StepProblem> {
+        let command = self.commands.get("dotnet")?;
+        if command.state != CommandState::Usable {
+            return None;
+        }
+        let least = need.least.as_deref().unwrap_or_default();
+        let real = command.real_path().unwrap_or_default();
+        let folder = format!("{}/shared/Microsoft.NETCore.App", parent_and_name(&real).0);
+        let versions = self.around.rootfs.names(&folder);
+        let is_taken = |version: &String| version.strip_prefix(least).is_some_and(|rest| rest.starts_with('.'));
+        if versions.iter().any(is_taken) {
+            return None;
+        }
+        let has = if versions.is_empty() { "no runtime".to_owned() } else { versions.join(", ") };
+        let folder = absolute(&folder);
+        let is_script = command.program.as_ref().is_some_and(|program| program.architecture.is_none());
+        let (outcome, statement) = if is_script {
+            (Outcome::Unknown, format!("`dotnet` is a script ({real}), and which runtimes it starts cannot be told"))
+        } else {
+            (Outcome::Fail, format!("there is no .NET runtime {least} in {folder}, which has {has}"))
+        };
+        Some(StepProblem { outcome, statement, place: command.place.clone(), ..StepProblem::default() })
+    }
+
+    fn java(&self, need: &Need) -> Option<StepProblem> {
+        let Some(home) = self.java_home.known() else {
+            return self.one_of(&["java".to_owned()], need);
+        };
+        if home.java == CommandState::Usable {
+            return None;
+        }
+        let why = home.why.as_deref().unwrap_or_default();
+        let statement = format!("JAVA_HOME is {}, but there is no bin/java that can be run: {why}", home.value);
+        let outcome = outcome(home.java);
+        Some(StepProblem { outcome, statement, place: home.place.clone(), ..StepProblem::default() })
+    }
+}
+
+fn too_old(name: &str, command: &Command, least: &str, unknown_passes: bool) -> Option<StepProblem> {
+    let place = command.place.clone();
+    match &command.version {
+        Some(own) if numbers(&own.version) >= numbers(least) => None,
+        Some(own) => {
+            let statement = format!("`{name}` is {} by {}, older than {least}", own.version, own.known_by);
+            Some(StepProblem { statement, place, ..StepProblem::default() })
+        }
+        None if unknown_passes => None,
+        None => {
+            let statement = format!("no file tells whether `{name}` is {least} or later");
+            Some(StepProblem { outcome: Outcome::Unknown, statement, place, ..StepProblem::default() })
+        }
+    }
+}
+
+fn outcome(state: CommandState) -> Outcome {
+    match state {
+        CommandState::Usable => Outcome::Pass,
+        CommandState::Unusable | CommandState::Missing => Outcome::Fail,
+        CommandState::Unknown => Outcome::Unknown,
+    }
+}

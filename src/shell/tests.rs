@@ -1,0 +1,163 @@
+//! What is told of shell files: what they add to `PATH`, what they hook into, what nobody can tell, and at what cost.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::*;
+use crate::layer::{Detail, IndexBuilder, Kind, NewEntry};
+use crate::rootfs::StackedLayer;
+
+/// A file system of these files; a name that ends with `/` is a folder, one with `*` is executable.
+fn rootfs(files: &[(&str, &str)]) -> Rootfs {
+    let mut builder = IndexBuilder::default();
+    for (path, content) in files {
+        let (path, kind, mode) = match (path.strip_suffix('/'), path.strip_suffix('*')) {
+            (Some(folder), _) => (folder, Kind::Directory, 0o755),
+            (_, Some(program)) => (program, Kind::File, 0o755),
+            _ => (*path, Kind::File, 0o644),
+        };
+        let entry = NewEntry { path, kind, mode, uid: 0, gid: 0, size: content.len() as u64, link: "" };
+        let detail = Detail { content: Some(content.as_bytes().to_vec()), ..Detail::default() };
+        builder.add(&entry, (kind == Kind::File).then_some(detail)).unwrap();
+    }
+    Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0)), instruction: None }])
+}
+
+fn reading(dialect: Dialect, first: &str, files: &[(&str, &str)]) -> Reading {
+    let rootfs = rootfs(files);
+    let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+    let account = Account { uid: 0, gid: Some(0) };
+    let world = World { rootfs: &rootfs, user: Some("root"), account, home: "/root", environment: &environment };
+    read(world, &[StartFile { path: first.to_owned(), dialect }]).remove(0)
+}
+
+/// Folders that a script adds, with the numbers of the lines.
+fn added(script: &str) -> Vec<String> {
+    shown(&reading(Dialect::Posix, "/root/.bashrc", &[("root/.bashrc", script), ("opt/tool/bin/", ""), ("etc/x", "1")]))
+}
+
+fn shown(reading: &Reading) -> Vec<String> {
+    reading.additions.iter().map(|addition| format!("{} {}", addition.line.number, addition.folder)).collect()
+}
+
+#[test]
+fn assignments_to_path_are_told_with_their_lines() {
+    assert_eq!(added("export PATH=\"$HOME/x:$PATH\"\n"), ["1 /root/x"]);
+    assert_eq!(added("PATH=$PATH:/a:/b\n\nPATH+=:/c\n"), ["1 /a", "1 /b", "3 /c"]);
+    assert_eq!(added("declare -x PATH=~/bin:$PATH; typeset PATH=/y:$PATH"), ["1 /root/bin", "1 /y"]);
+    assert_eq!(added("D=/opt\nT=${D}/go\nexport \"PATH=$T/bin:$PATH\"\n"), ["3 /opt/go/bin"]);
+    assert_eq!(added("PATH=/usr/bin:$PATH\n"), [""; 0], "what is there already is not added");
+    assert_eq!(added("PATH=${PATH}${PATH:+:}/z\nPATH=${UNSET:-/d}:$PATH\n"), ["1 /z", "2 /d"]);
+}
+
+#[test]
+fn conditions_are_decided_by_the_image_where_they_can_be() {
+    assert_eq!(
+        added("if [ -d /opt/tool/bin ]; then PATH=/opt/tool/bin:$PATH; else PATH=/no:$PATH; fi"),
+        ["1 /opt/tool/bin"]
+    );
+    assert_eq!(added("[ -d /gone ] && PATH=/gone:$PATH\n[[ -f /etc/x && ! -d /gone ]] && PATH=/b:$PATH"), ["2 /b"]);
+    assert_eq!(
+        added("test \"$(id -u)\" -eq 0 || PATH=/user:$PATH\n[ \"$EUID\" = 0 ] && PATH=/root/s:$PATH"),
+        ["2 /root/s"]
+    );
+    assert_eq!(
+        added("case $- in *i*) PATH=/i:$PATH;; *) return;; esac\n[ -z \"$PS1\" ] && return\nPATH=/p:$PATH"),
+        ["1 /i", "3 /p"]
+    );
+    assert_eq!(added("if grep -q x /etc/x; then PATH=/perhaps:$PATH; fi"), ["1 /perhaps"], "what may be added is told");
+    assert_eq!(added("return\nPATH=/never:$PATH"), [""; 0]);
+}
+
+#[test]
+fn functions_and_loops_are_followed_and_the_call_is_the_line() {
+    let munge = "munge () { case \":${PATH}:\" in *:\"$1\":*) ;; *) if [ \"$2\" = after ] ; then PATH=$PATH:$1; else PATH=$1:$PATH; fi; esac; }\n";
+    assert_eq!(added(&format!("{munge}munge /a\nmunge /b after\nmunge /usr/bin\nmunge /a")), ["2 /a", "3 /b"]);
+    assert_eq!(added("for d in /x /y; do PATH=$d:$PATH; done"), ["1 /x", "1 /y"]);
+    assert_eq!(added("(PATH=/sub:$PATH)\nPATH=/one:$PATH command\necho x | PATH=/p:$PATH\n"), [""; 0]);
+}
+
+#[test]
+fn sourced_files_are_read_where_they_are() {
+    let files = [
+        (
+            "etc/profile",
+            "for i in /etc/profile.d/*.sh; do if [ -r $i ]; then . $i; fi; done\n[ -f /gone ] && . /gone\n",
+        ),
+        ("etc/profile.d/a.sh", "export PATH=$PATH:/a"),
+        ("etc/profile.d/b.sh", "\n. /opt/env.sh >/dev/null"),
+        ("etc/profile.d/readme.txt", "PATH=/not:$PATH"),
+        ("opt/env.sh", "PATH=/b:$PATH"),
+    ];
+    let reading = reading(Dialect::Posix, "/etc/profile", &files);
+    let told: Vec<String> =
+        reading.additions.iter().map(|a| format!("{}:{} {}", a.line.file, a.line.number, a.folder)).collect();
+    assert_eq!(told, ["/etc/profile.d/a.sh:1 /a", "/opt/env.sh:1 /b"]);
+    assert_eq!(reading.unknown, []);
+}
+
+#[test]
+fn what_cannot_be_told_is_said() {
+    let read_one = |script: &str| reading(Dialect::Posix, "/root/.bashrc", &[("root/.bashrc", script)]);
+    let one = read_one("PATH=\"$(go env GOPATH)/bin:/known:$PATH\"");
+    assert_eq!(shown(&one), ["1 /known"]);
+    assert_eq!(one.unknown[0].why, "a folder is added to PATH, but what $(go env GOPATH) prints is not known");
+    let one = read_one("eval \"$(pyenv init -)\"\n. \"$UNKNOWN_$(x)/y\"\n");
+    assert_eq!(one.hooks.iter().map(|hook| hook.line.number).collect::<Vec<_>>(), [1, 2]);
+    assert!(read_one("if then ((").unknown[0].why.contains("could not be read"));
+    assert_eq!(shown(&read_one("x='PATH=/e:$PATH'; eval \"$x\"")), ["1 /e"], "known text is evaluated");
+}
+
+#[test]
+fn zsh_fish_and_pam_have_ways_of_their_own() {
+    let of = |dialect, file: &str, text: &str| shown(&reading(dialect, file, &[(file, text)]));
+    assert_eq!(
+        of(Dialect::Zsh, "root/.zshrc", "path=(/x $path)\npath+=(~/y)\nexport PATH=/z:$PATH\n"),
+        ["1 /x", "2 /root/y", "3 /z"]
+    );
+    assert_eq!(
+        of(Dialect::Fish, "c.fish", "set -gx PATH /a $PATH\nif true; fish_add_path ~/b; end\n"),
+        ["1 /a", "2 /root/b"]
+    );
+    assert_eq!(of(Dialect::Environment, "etc/environment", "A=b\nPATH=\"/usr/bin:/opt/x\"\n"), ["2 /opt/x"]);
+}
+
+#[test]
+fn hostile_files_cost_bounded_time_and_yield_no_answer() {
+    let start = Instant::now();
+    let endless = [("root/.bashrc", ". /root/.bashrc\n. /root/.bashrc\nPATH=/a:$PATH\n")];
+    let reading_of = |files: &[(&str, &str)]| reading(Dialect::Posix, "/root/.bashrc", files);
+    assert!(!reading_of(&endless).unknown.is_empty());
+    for text in [
+        "f() { f; f; }; f",
+        "x=y; while :; do x=$x$x; done",
+        "eval 'eval \"eval eval $x\"'",
+        "x='eval \"$x\"'; eval \"$x\"",
+        "for a in /*/*/*/*; do for b in 1 2 3 4 5 6 7 8 9; do for c in 1 2 3 4 5 6 7 8 9; do for d in 1 2 3 4 5 6 7 8 9; do for e in 1 2 3 4 5 6 7 8 9; do for f in 1 2 3 4 5 6 7 8 9; do PATH=$a$b$c$d$e$f:$PATH; done; done; done; done; done; done",
+    ] {
+        reading_of(&[("root/.bashrc", text)]);
+    }
+    for piece in [
+        "(",
+        "{ ",
+        "$(",
+        "if x; then ",
+        "x=${x:-",
+        "case x in a) ",
+        "f() { ",
+        "\"",
+        "`",
+        "[[ ",
+        "$((",
+        "! ",
+        "x=1 ",
+        "x\n",
+    ] {
+        let text = piece.repeat((64 << 10) / piece.len());
+        reading_of(&[("root/.bashrc", &text)]);
+    }
+    let large = "PATH=/x:$PATH\n".repeat(1 << 20);
+    let reading = reading_of(&[("root/.bashrc", &large)]);
+    assert_eq!((reading.additions.len(), reading.unknown.len()), (0, 1), "10 MB are not parsed");
+    println!("{:?}", start.elapsed());
+}
