@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{list, when_known};
 use crate::facts::off_path::OffPath;
-use crate::facts::shell_files::ShellLine;
+use crate::facts::shell_files::{ShellLine, is_usual};
 use crate::facts::{CommandState, EntryState, Facts, PathEntry};
 use crate::parameters::Parameters;
 use crate::printable::excerpt;
@@ -79,26 +79,13 @@ fn position(line: &ShellLine) -> String {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ShellFilePath {}
 
-/// What distributions' own files add for users that are not root, in no image of use.
-const USUAL: &[&str] = &[
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-    "/usr/local/games",
-    "/usr/games",
-    "/snap/bin",
-];
-
 impl ShellFilePath {
     #[allow(clippy::unused_self, reason = "all checks are called alike")]
     pub(super) fn judge(&self, facts: &Facts) -> Answer {
         when_known(&facts.shell_files, &Place::path("/etc/profile"), |files| {
             let mut evidence: Vec<Evidence> = Vec::new();
             for file in files {
-                let is_meant = |folder: &str| !USUAL.contains(&folder.trim_end_matches('/'));
+                let is_meant = |folder: &str| !is_usual(folder);
                 for added in
                     file.adds.iter().filter(|added| !added.is_on_path && !added.has_commands && is_meant(&added.folder))
                 {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::programs::Surroundings;
-use super::shell_files::{ShellFiles, ShellLine, commands_in, homes, is_on_path};
+use super::shell_files::{ShellFiles, ShellLine, commands_in, homes, is_on_path, is_usual};
 use super::versions::{numbers, version_of_folder};
 use super::{Command, CommandState, SearchPath};
 use crate::layer::path::absolute;
@@ -134,7 +134,7 @@ impl Search<'_> {
         let is_usable =
             |name: &str| self.commands.get(name).is_some_and(|command| command.state == CommandState::Usable);
         let steps = |name: &str| steps().map(|table| table.needing(name, is_usable)).unwrap_or_default();
-        let only_known = of.is_some_and(|(manager, _)| manager.only_known);
+        let only_known = of.map_or_else(|| is_usual(folder), |(manager, _)| manager.only_known);
         let mut commands: Vec<(bool, String)> = commands_in(rootfs, folder)
             .into_iter()
             .filter(is_missing)
@@ -170,23 +170,22 @@ impl Search<'_> {
         by_file.or_else(|| version_of_folder(&format!("{real}/x")))
     }
 
-    /// The lines that add the folder itself, else those that start its manager.
+    /// The lines that start the folder's manager, else those that add the folder itself.
     fn added_by(&self, of: Option<(&Manager, &str)>, folder: &str) -> Vec<ShellLine> {
         let real = |folder: &str| self.around.rootfs.find(folder).map(|node| node.path).ok();
-        let mut lines: Vec<ShellLine> = Vec::new();
-        for file in &self.files.files {
-            for addition in file.adds.iter().filter(|addition| real(&addition.folder) == real(folder)) {
-                lines.push(ShellLine {
-                    file: addition.file.clone().unwrap_or_else(|| file.path.clone()),
-                    line: addition.line,
-                    text: addition.text.clone(),
-                    why: String::new(),
-                });
-            }
-        }
+        let is_own = |(name, _): &&(&str, ShellLine)| of.is_some_and(|(manager, _)| manager.name == **name);
+        let mut lines: Vec<ShellLine> = self.files.hooks.iter().filter(is_own).map(|(_, line)| line.clone()).collect();
         if lines.is_empty() {
-            let is_own = |(name, _): &&(&str, ShellLine)| of.is_some_and(|(manager, _)| manager.name == **name);
-            lines.extend(self.files.hooks.iter().filter(is_own).map(|(_, line)| line.clone()));
+            for file in &self.files.files {
+                for addition in file.adds.iter().filter(|addition| real(&addition.folder) == real(folder)) {
+                    lines.push(ShellLine {
+                        file: addition.file.clone().unwrap_or_else(|| file.path.clone()),
+                        line: addition.line,
+                        text: addition.text.clone(),
+                        why: String::new(),
+                    });
+                }
+            }
         }
         let mut seen = BTreeSet::new();
         lines.retain(|line| seen.insert((line.file.clone(), line.line)));

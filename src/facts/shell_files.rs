@@ -90,6 +90,25 @@ const HARMLESS: &[&str] = &[
     "tput",
 ];
 
+/// The folders that distributions' own files put on everybody's `PATH`.
+const USUAL: &[&str] = &[
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+    "/usr/local/games",
+    "/usr/games",
+    "/snap/bin",
+];
+
+/// Whether a folder is one that distributions put on everybody's `PATH`, which says nothing about an image.
+#[must_use]
+pub fn is_usual(folder: &str) -> bool {
+    USUAL.contains(&folder.trim_end_matches('/'))
+}
+
 /// Reads the start-up files that are in the image.
 #[must_use]
 pub fn shell_files(around: &Surroundings<'_>, path: &SearchPath, user: Option<&str>) -> ShellFiles {

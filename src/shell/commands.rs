@@ -21,7 +21,11 @@ impl Shell<'_, '_> {
             return self.call(&function, arguments, span);
         }
         match name.as_str() {
-            ":" | "true" | "echo" | "printf" | "alias" | "shopt" | "umask" | "export" => Done::next(Some(true)),
+            ":" | "true" | "echo" | "printf" | "alias" | "shopt" | "umask" | "export" => {
+                // Expanding may assign: `: ${X:=y}`.
+                self.all(arguments);
+                Done::next(Some(true))
+            }
             "false" => Done::next(Some(false)),
             "test" => {
                 let words = self.all(arguments);

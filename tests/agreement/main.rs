@@ -13,6 +13,9 @@ mod dotnet;
 mod linker;
 mod releases;
 mod runs;
+mod shell_files;
 mod shells;
 #[path = "../support/mod.rs"]
 mod support;
+mod tool_corpus;
+mod tools;
