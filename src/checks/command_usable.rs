@@ -46,13 +46,19 @@ fn missing(name: &str, command: &Command, path: Option<&SearchPath>) -> Evidence
         _ if command.place == Place::default() => Place::field("config.Env"),
         _ => command.place.clone(),
     };
-    let whose = if path.is_some_and(|path| path.is_default) { "the engine's default PATH" } else { "PATH" };
     match (path, &command.why) {
-        (Some(path), _) if path.folders.is_empty() => place.says(format!("`{name}` cannot be found: PATH is empty")),
-        (Some(path), _) => {
-            place.says(format!("no folder of {whose} has `{name}`: {}", excerpt(&path.folders.join(":"), 400)))
-        }
+        (Some(path), _) => place.says(in_no_folder(&format!("`{name}`"), path)),
         (None, Some(why)) => place.says(format!("`{name}` is missing: {why}")),
         (None, None) => place.says(format!("no folder of PATH has `{name}`")),
+    }
+}
+
+/// That `PATH` has none of `names`, which are written out.
+pub(super) fn in_no_folder(names: &str, path: &SearchPath) -> String {
+    let whose = if path.is_default { "the engine's default PATH" } else { "PATH" };
+    if path.folders.is_empty() {
+        format!("{names} cannot be found: PATH is empty")
+    } else {
+        format!("no folder of {whose} has {names}: {}", excerpt(&path.folders.join(":"), 400))
     }
 }

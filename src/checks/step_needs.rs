@@ -2,11 +2,15 @@
 
 use serde::Deserialize;
 
+use super::command_usable::in_no_folder;
 use super::{list, when_known};
-use crate::facts::Facts;
 use crate::facts::steps::{StepFact, StepProblem};
+use crate::facts::{Facts, SearchPath};
 use crate::parameters::Parameters;
 use crate::verdict::{Answer, Evidence, Outcome, Place};
+
+/// How many missing commands are told one by one, each with what happens without it.
+const MOST_TOLD_ALONE: usize = 2;
 
 /// `kind = "step-needs"`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -34,17 +38,17 @@ impl StepNeeds {
             let speaks_of = |step: &&StepFact| step.needs.iter().any(|need| self.needs.contains(need));
             let having: Vec<&StepFact> = selected.iter().filter_map(|step| steps.get(step)).filter(speaks_of).collect();
             if !having.is_empty() {
-                return self.answer(&having);
+                return self.answer(&having, facts.path.known());
             }
             let others: Vec<&StepFact> = steps.values().filter(speaks_of).collect();
             if self.otherwise && !others.is_empty() {
-                return self.answer(&others).lesser();
+                return self.answer(&others, facts.path.known()).lesser();
             }
             Answer::not_applicable(format!("steps of type {} do not need it", list(&selected)))
         })
     }
 
-    fn answer(&self, steps: &[&StepFact]) -> Answer {
+    fn answer(&self, steps: &[&StepFact], path: Option<&SearchPath>) -> Answer {
         let mut found: Vec<&StepProblem> = Vec::new();
         let problems = steps.iter().flat_map(|step| &step.problems);
         for problem in problems.filter(|problem| self.needs.contains(&problem.need)) {
@@ -62,7 +66,16 @@ impl StepNeeds {
             });
         }
         let mut evidence: Vec<Evidence> = Vec::new();
-        for problem in &failed {
+        // Many commands that are just not there are told in one sentence.
+        let missing: Vec<&StepProblem> = failed.iter().copied().filter(|problem| problem.missing.is_some()).collect();
+        let told_together = if missing.len() > MOST_TOLD_ALONE { path } else { None };
+        if let Some(path) = told_together {
+            let mut names: Vec<String> =
+                missing.iter().filter_map(|problem| Some(format!("`{}`", problem.missing.as_ref()?))).collect();
+            names.dedup();
+            evidence.push(path.place.says(in_no_folder(&list(&names), path)));
+        }
+        for problem in failed.iter().filter(|problem| told_together.is_none() || problem.missing.is_none()) {
             let said = problem.place.says(&problem.statement);
             if !evidence.contains(&said) {
                 evidence.push(said);

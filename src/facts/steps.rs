@@ -40,6 +40,8 @@ pub struct StepProblem {
     pub lesser: bool,
     /// What is wrong: a sentence without its full stop.
     pub statement: String,
+    /// The command that is in no folder of `PATH`, if that is all.
+    pub missing: Option<String>,
     /// Where it can be seen.
     pub place: Place,
     /// What has to be installed, in the words of `rules/tables/packages.toml`.
@@ -61,6 +63,7 @@ impl Default for StepProblem {
             outcome: Outcome::Fail,
             lesser: false,
             statement: String::new(),
+            missing: None,
             place: Place::default(),
             components: Vec::new(),
             folders: Vec::new(),
@@ -91,14 +94,27 @@ pub fn all(available: &Available<'_>) -> Fact<BTreeMap<String, StepFact>> {
         Ok(table) => table,
         Err(error) => return Fact::unknown(format!("the table of steps is broken: {error}")),
     };
-    let decided: BTreeMap<&str, Option<StepProblem>> =
-        table.need.iter().map(|need| (need.id.as_str(), available.problem(need))).collect();
+    let decided: BTreeMap<&str, Decision> =
+        table.need.iter().map(|need| (need.id.as_str(), available.decide(need))).collect();
     Fact::Known(table.step.iter().map(|step| (step.id.clone(), fact(&step.needs, &decided))).collect())
 }
 
-fn fact(needs: &[String], decided: &BTreeMap<&str, Option<StepProblem>>) -> StepFact {
-    let problems: Vec<StepProblem> =
-        needs.iter().filter_map(|need| decided.get(need.as_str()).cloned().flatten()).collect();
+/// What became of a need.
+enum Decision {
+    Met,
+    /// What it is about is missing, which is a need of its own.
+    Moot,
+    Open(Box<StepProblem>),
+}
+
+fn fact(needs: &[String], decided: &BTreeMap<&str, Decision>) -> StepFact {
+    let is_meant = |need: &&String| !matches!(decided.get(need.as_str()), Some(Decision::Moot));
+    let needs: Vec<String> = needs.iter().filter(is_meant).cloned().collect();
+    let problem = |need: &String| match decided.get(need.as_str())? {
+        Decision::Open(problem) => Some((**problem).clone()),
+        Decision::Met | Decision::Moot => None,
+    };
+    let problems: Vec<StepProblem> = needs.iter().filter_map(problem).collect();
     let has = |outcome| problems.iter().any(|problem| problem.outcome == outcome && !problem.lesser);
     let outcome = if has(Outcome::Fail) {
         Outcome::Fail
@@ -107,10 +123,27 @@ fn fact(needs: &[String], decided: &BTreeMap<&str, Option<StepProblem>>) -> Step
     } else {
         Outcome::Pass
     };
-    StepFact { outcome, needs: needs.to_vec(), problems }
+    StepFact { outcome, needs, problems }
 }
 
 impl Available<'_> {
+    fn decide(&self, need: &Need) -> Decision {
+        let is_usable =
+            |name: &str| self.commands.get(name).is_some_and(|command| command.state == CommandState::Usable);
+        let is_moot = match need.fact {
+            Some(NeedFact::PythonCrypto) => !is_usable("python3"),
+            Some(NeedFact::DotnetRuntime) => !is_usable("dotnet"),
+            Some(NeedFact::Java) => false,
+            // A version is asked of what is there.
+            None => need.least.is_some() && need.lesser && !need.commands.iter().any(|name| is_usable(name)),
+        };
+        if is_moot {
+            Decision::Moot
+        } else {
+            self.problem(need).map_or(Decision::Met, |problem| Decision::Open(Box::new(problem)))
+        }
+    }
+
     /// What is wrong with a need; nothing if it is met.
     fn problem(&self, need: &Need) -> Option<StepProblem> {
         let mut problem = match (&need.path, need.fact) {
@@ -154,6 +187,7 @@ impl Available<'_> {
         let others = names.iter().skip(1).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
         let mut problem = problems.into_iter().nth(worst)?;
         if !others.is_empty() {
+            problem.missing = None;
             problem.statement = format!("{}, and no {others} either", problem.statement);
         }
         Some(problem)
@@ -187,15 +221,12 @@ impl Available<'_> {
         } else {
             format!("no folder of {whose} has `{name}`: {}", excerpt(&self.path.folders.join(":"), 400))
         };
-        StepProblem { statement, place: self.path.place.clone(), ..StepProblem::default() }
+        let missing = Some(name.to_owned());
+        StepProblem { statement, missing, place: self.path.place.clone(), ..StepProblem::default() }
     }
 
     fn python_crypto(&self) -> Option<StepProblem> {
         let command = self.commands.get("python3")?;
-        if command.state != CommandState::Usable {
-            // That there is no Python is a need of its own.
-            return None;
-        }
         let Python { version, packages, crypto, pip, externally_managed, open, place } = python(self.around, command);
         let version = version.unwrap_or_default();
         let looked_in = if packages.is_empty() { "no folder".to_owned() } else { packages.join(", ") };
@@ -225,9 +256,6 @@ impl Available<'_> {
 
     fn dotnet_runtime(&self, need: &Need) -> Option<StepProblem> {
         let command = self.commands.get("dotnet")?;
-        if command.state != CommandState::Usable {
-            return None;
-        }
         let least = need.least.as_deref().unwrap_or_default();
         let real = command.real_path().unwrap_or_default();
         let folder = format!("{}/shared/Microsoft.NETCore.App", parent_and_name(&real).0);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ImageResult;
 use crate::facts::steps::StepFact;
+use crate::tables::steps::steps;
 use crate::verdict::Outcome;
 
 /// How many needs are named of a step that an image is not ready for.
@@ -37,7 +38,9 @@ pub(super) fn table(result: &ImageResult) -> Vec<(&'static str, String)> {
 /// A step, and what it lacks.
 fn named(step: &str, fact: &StepFact) -> String {
     let problems = fact.problems.iter().filter(|problem| !problem.lesser && problem.outcome == fact.outcome);
-    let mut needs: Vec<&str> = problems.map(|problem| problem.need.as_str()).collect();
+    let words =
+        |id: &str| steps().ok().and_then(|table| Some(table.need(id)?.words())).unwrap_or_else(|| id.to_owned());
+    let mut needs: Vec<String> = problems.map(|problem| words(&problem.need)).collect();
     needs.dedup();
     if fact.outcome == Outcome::Pass || needs.is_empty() {
         return step.to_owned();

@@ -252,6 +252,11 @@ impl<'w> Shell<'w, '_> {
 
     /// Parses and follows a text. `whole` stands for all of it.
     pub(super) fn run_text(&mut self, text: &str, whole: Line) -> Option<bool> {
+        let Some(left) = self.budget.text.checked_sub(text.len()) else {
+            self.note(whole.clone(), format!("{} was not read: there is too much text in such files", whole.file));
+            return None;
+        };
+        self.budget.text = left;
         let parsed = match parse(text, self.dialect) {
             Ok(parsed) => Rc::new(parsed),
             Err((number, why)) => {

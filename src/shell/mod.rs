@@ -22,6 +22,8 @@ use crate::rootfs::{Account, Rootfs};
 
 /// The most files that are read, start-up files and sourced ones.
 const MOST_FILES: usize = 400;
+/// The most text that is parsed in all, in bytes: the real ones are a few kilobytes each.
+const MOST_TEXT: usize = 1 << 20;
 /// The most statements that are followed in all.
 const MOST_STATEMENTS: usize = 20_000;
 /// How deep files may source one another, and functions call one another.
@@ -137,12 +139,13 @@ pub fn read(world: World<'_>, files: &[StartFile]) -> Vec<Reading> {
 /// What is left of the effort that all files together may cost.
 struct Budget {
     files: usize,
+    text: usize,
     statements: usize,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { files: MOST_FILES, statements: MOST_STATEMENTS }
+        Self { files: MOST_FILES, text: MOST_TEXT, statements: MOST_STATEMENTS }
     }
 }
 

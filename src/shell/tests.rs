@@ -154,10 +154,103 @@ fn hostile_files_cost_bounded_time_and_yield_no_answer() {
         "x\n",
     ] {
         let text = piece.repeat((64 << 10) / piece.len());
+        let start = Instant::now();
         reading_of(&[("root/.bashrc", &text)]);
+        println!("64 KiB of {piece:?}: {:?}", start.elapsed());
     }
     let large = "PATH=/x:$PATH\n".repeat(1 << 20);
     let reading = reading_of(&[("root/.bashrc", &large)]);
     assert_eq!((reading.additions.len(), reading.unknown.len()), (0, 1), "10 MB are not parsed");
     println!("{:?}", start.elapsed());
+}
+
+/// Pieces that shell files are made of, in any order and number.
+const PIECES: &[&str] = &[
+    "PATH=",
+    "$PATH",
+    "/a",
+    ":",
+    "\"",
+    "'",
+    "\\",
+    "`",
+    "$(",
+    ")",
+    "(",
+    "{ ",
+    "}",
+    "${",
+    "x",
+    "[ ",
+    " ]",
+    "[[ ",
+    " ]]",
+    ";",
+    "\n",
+    " ",
+    "if ",
+    "then ",
+    "else ",
+    "fi",
+    "for i in ",
+    "do ",
+    "done",
+    "case ",
+    " in ",
+    "esac",
+    ";;",
+    "*",
+    "?",
+    "eval ",
+    ". ",
+    "~",
+    "#",
+    "%",
+    "&&",
+    "||",
+    "|",
+    "&",
+    "<<E\n",
+    "E\n",
+    "$((",
+    "))",
+    "=",
+    "+=",
+    "!",
+    "-d ",
+    "$1",
+    "f() ",
+    "export ",
+    "local ",
+    "é",
+    "\0",
+    "$'",
+    "-",
+    "/",
+    "return",
+    "while ",
+    "true",
+    "unset ",
+    "0",
+    "<(",
+    ">",
+    "@",
+    "[1]",
+];
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reading_fail(picks in proptest::collection::vec(0..PIECES.len(), 0..60), zsh: bool) {
+        let text: String = picks.iter().map(|pick| PIECES[*pick]).collect();
+        let dialect = if zsh { Dialect::Zsh } else { Dialect::Posix };
+        let reading = reading(dialect, "/root/.bashrc", &[("root/.bashrc", &text)]);
+        let failed = reading.unknown.iter().any(|note| note.why.ends_with("could not be evaluated"));
+        proptest::prop_assert!(!failed, "{text:?}");
+        reading_of_fish(&text);
+    }
+}
+
+fn reading_of_fish(text: &str) {
+    reading(Dialect::Fish, "c.fish", &[("c.fish", text)]);
+    reading(Dialect::Environment, "etc/environment", &[("etc/environment", text)]);
 }

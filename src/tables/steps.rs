@@ -90,6 +90,22 @@ pub fn steps() -> Result<&'static Steps, &'static toml_file::Error> {
     TABLE.get_or_init(|| toml_file::parse(FILE, TEXT)).as_ref()
 }
 
+impl Need {
+    /// What it is, in a word or two.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match (&self.path, self.fact) {
+            (Some(path), _) => path.clone(),
+            (None, Some(NeedFact::PythonCrypto)) => "pycryptodome".to_owned(),
+            (None, Some(NeedFact::DotnetRuntime)) => {
+                format!(".NET runtime {}", self.least.as_deref().unwrap_or_default())
+            }
+            (None, Some(NeedFact::Java)) => "java".to_owned(),
+            (None, None) => self.commands.join("/"),
+        }
+    }
+}
+
 impl Steps {
     /// A need by its id.
     #[must_use]
