@@ -127,7 +127,13 @@ fn the_selected_steps_decide_and_the_others_are_summed_up() {
 
 #[test]
 fn python_needs_the_module_or_may_install_it() {
-    let python = || Tar::default().link("usr/bin/python3", "python3.11").file("usr/bin/python3.11", 0o755, &program());
+    let python = || {
+        Tar::default().file("etc/debian_version", 0o644, b"12.5\n").link("usr/bin/python3", "python3.11").file(
+            "usr/bin/python3.11",
+            0o755,
+            &program(),
+        )
+    };
     let crypto = |tar: Tar| {
         let result = run(&image(tar), &["--set", "steps=python"]).result();
         let of = |severity: &str, outcome: &str| {
@@ -171,6 +177,7 @@ fn csharp_takes_exactly_one_release_of_dotnet() {
     let newer = dotnet("9.0.0");
     let said = finding(&newer, "dotnet-runtime-missing")["evidence"][0]["statement"].as_str().unwrap();
     assert!(said.contains("/usr/share/dotnet/shared/Microsoft.NETCore.App, which has 9.0.0"), "{said}");
+    assert_eq!(newer["facts"]["commands"]["dotnet"]["version"]["version"], "9.0.0");
 }
 
 #[test]

@@ -4,19 +4,24 @@
 //! rule matters, reads no files, and cannot fail: what it cannot tell is [unknown](crate::verdict::Outcome::Unknown).
 
 mod command_usable;
+mod commands_usable;
 mod distribution_supported;
+mod env_set;
 mod image_size;
+mod java_home;
 mod libc;
 mod manifest_kind;
 mod media_types;
 mod os_release_present;
+mod path_entries;
 mod platform;
 mod present;
 mod program;
-mod search_path;
+mod shell_file_path;
 mod start_command;
 pub mod step_needs;
 mod tag;
+mod tools_off_path;
 mod user;
 mod volumes;
 
@@ -27,22 +32,25 @@ use crate::parameters::{ParameterKind, Parameters};
 use crate::printable::excerpt;
 use crate::verdict::{Answer, Place};
 
+/// How many things of a kind are told as evidence.
+const MOST_TOLD: usize = 6;
+
 /// One way of deciding a rule, with its parameters from the rule file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Check {
     /// No command on `PATH` is broken.
-    CommandsUsable(search_path::CommandsUsable),
+    CommandsUsable(commands_usable::CommandsUsable),
     /// A command is on `PATH` and can be run.
     CommandUsable(command_usable::CommandUsable),
     /// The distribution is on .NET's list.
     DistributionSupported(distribution_supported::DistributionSupported),
     /// Certain variables are not set.
-    EnvSet(search_path::EnvSet),
+    EnvSet(env_set::EnvSet),
     /// The image is no larger than a limit.
     ImageSize(image_size::ImageSize),
     /// `JAVA_HOME` leads to a Java, if it is set.
-    JavaHome(search_path::JavaHomeLeads),
+    JavaHome(java_home::JavaHomeLeads),
     /// The C library is of a certain family.
     Libc(libc::LibcIs),
     /// The manifest is of no refused kind.
@@ -52,7 +60,7 @@ pub enum Check {
     /// There is an os-release file.
     OsReleasePresent(os_release_present::OsReleasePresent),
     /// All entries of `PATH` are folders of the image.
-    PathEntries(search_path::PathEntries),
+    PathEntries(path_entries::PathEntries),
     /// The image is for the platform it will run on.
     Platform(platform::PlatformIs),
     /// Data that programs look for late is there.
@@ -60,7 +68,7 @@ pub enum Check {
     /// The programs that will run have no problem of certain kinds.
     Program(program::ProgramFine),
     /// No shell file sets a `PATH` that nobody reads.
-    ShellFilePath(search_path::ShellFilePath),
+    ShellFilePath(shell_file_path::ShellFilePath),
     /// `Entrypoint` or `Cmd` is empty or only a shell.
     StartCommand(start_command::StartCommand),
     /// The selected steps find what they need.
@@ -68,7 +76,7 @@ pub enum Check {
     /// The tag names one version for good.
     TagFixed(tag::TagFixed),
     /// No tool is installed off `PATH`.
-    ToolsOffPath(search_path::ToolsOffPath),
+    ToolsOffPath(tools_off_path::ToolsOffPath),
     /// Containers run as a certain user.
     User(user::UserIs),
     /// No volume meets certain folders.

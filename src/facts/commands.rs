@@ -103,8 +103,14 @@ impl<'a> CommandSearch<'a> {
         let rootfs = self.around.rootfs;
         let mut passed_over: Vec<(Place, String)> = Vec::new();
         let mut is_no_program = true;
+        let mut seen: Vec<String> = Vec::new();
         for folder in self.absolute_folders() {
             let Ok(real) = rootfs.find(folder) else { continue };
+            // /bin is often another name of /usr/bin.
+            if seen.contains(&real.path) {
+                continue;
+            }
+            seen.push(real.path.clone());
             let (asked, full) = (join(folder, name), join(&real.path, name));
             let shown = absolute(&asked);
             let mut pass_over = |place: Place, why: String, is_data: bool| {

@@ -44,34 +44,26 @@ pub fn python(around: &Surroundings<'_>, command: &Command) -> Python {
         fact.open = Some(format!("which Python {real} starts cannot be told from its name ({name})"));
         return fact;
     };
-    // A virtual environment is known by the file beside the folder of the link that was started (PEP 405).
-    let own_prefix = parent_and_name(parent_and_name(asked.trim_start_matches('/')).0).0.to_owned();
-    let is_virtual = rootfs.find(&join(&own_prefix, "pyvenv.cfg")).is_ok();
-    let prefix = if is_virtual {
-        own_prefix
-    } else {
-        parent_and_name(parent_and_name(real.trim_start_matches('/')).0).0.to_owned()
-    };
+    let prefix = parent_and_name(parent_and_name(real.trim_start_matches('/')).0).0.to_owned();
+    let environment = virtual_environment(around, asked.trim_start_matches('/'));
     let mut folders: Vec<String> = Vec::new();
     if let Some(path) = around.variable("PYTHONPATH") {
         folders.extend(path.split(':').filter(|folder| folder.starts_with('/')).map(str::to_owned));
     }
-    if !is_virtual {
-        folders.push(format!("{}/.local/lib/python{version}/site-packages", around.home.trim_end_matches('/')));
+    if let Some(environment) = &environment {
+        folders.extend(site_packages(&environment.prefix, &version));
     }
-    let is_debian = prefix == "usr" && rootfs.find("usr/lib/python3/dist-packages").is_ok();
-    if is_debian {
-        folders.push(format!("/usr/local/lib/python{version}/dist-packages"));
-        folders.push("/usr/lib/python3/dist-packages".to_owned());
-    } else {
-        if prefix == "usr" {
-            folders
-                .extend(["lib", "lib64"].map(|library| format!("/usr/local/{library}/python{version}/site-packages")));
+    if environment.as_ref().is_none_or(|environment| environment.sees_system) {
+        folders.push(format!("{}/.local/lib/python{version}/site-packages", around.home.trim_end_matches('/')));
+        if prefix == "usr" && is_debian(around) {
+            folders.push(format!("/usr/local/lib/python{version}/dist-packages"));
+            folders.push("/usr/lib/python3/dist-packages".to_owned());
+        } else {
+            if prefix == "usr" {
+                folders.extend(site_packages("usr/local", &version));
+            }
+            folders.extend(site_packages(&prefix, &version));
         }
-        folders.extend(
-            ["lib", "lib64"]
-                .map(|library| absolute(&join(&prefix, &format!("{library}/python{version}/site-packages")))),
-        );
     }
     folders.retain(|folder| rootfs.find(folder).is_ok());
     let first_with = |path: &str| {
@@ -80,7 +72,7 @@ pub fn python(around: &Surroundings<'_>, command: &Command) -> Python {
     };
     fact.crypto = first_with("Crypto/Cipher/AES.py");
     fact.pip = first_with("pip/__init__.py").or_else(|| first_with("pip/__main__.py"));
-    if !is_virtual {
+    if environment.is_none() {
         let marks = ["lib", "lib64"]
             .map(|library| absolute(&join(&prefix, &format!("{library}/python{version}/EXTERNALLY-MANAGED"))));
         fact.externally_managed = marks.into_iter().find(|mark| rootfs.find(mark).is_ok());
@@ -88,6 +80,37 @@ pub fn python(around: &Surroundings<'_>, command: &Command) -> Python {
     fact.version = Some(version);
     fact.packages = folders;
     fact
+}
+
+/// A virtual environment.
+struct Environment {
+    /// Its folder.
+    prefix: String,
+    /// Whether modules of the system are seen in it, which they are unless its file says no (Python, Lib/site.py).
+    sees_system: bool,
+}
+
+/// The virtual environment of an interpreter, known by a file beside its folder or in it (PEP 405).
+fn virtual_environment(around: &Surroundings<'_>, asked: &str) -> Option<Environment> {
+    let folder = parent_and_name(asked).0;
+    let prefix = parent_and_name(folder).0;
+    let file = [folder, prefix].iter().find_map(|at| around.rootfs.find(&join(at, "pyvenv.cfg")).ok())?;
+    let content = file.detail.and_then(|detail| detail.content.as_deref()).unwrap_or_default();
+    let text = String::from_utf8_lossy(content).to_lowercase();
+    let says_no = |line: &str| {
+        let setting = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+        setting.is_some_and(|(key, value)| key == "include-system-site-packages" && value != "true")
+    };
+    Some(Environment { prefix: prefix.to_owned(), sees_system: !text.lines().any(says_no) })
+}
+
+fn site_packages(prefix: &str, version: &str) -> [String; 2] {
+    ["lib", "lib64"].map(|library| absolute(&join(prefix, &format!("{library}/python{version}/site-packages"))))
+}
+
+/// Whether the system's Python is Debian's, which looks into folders of other names.
+fn is_debian(around: &Surroundings<'_>) -> bool {
+    ["etc/debian_version", "var/lib/dpkg"].iter().any(|path| around.rootfs.find(path).is_ok())
 }
 
 /// The release of Python that a program is, such as `3.11`: by its name, else by the only standard library there is.

@@ -61,6 +61,14 @@ pub struct ShellLine {
     pub why: String,
 }
 
+impl ShellLine {
+    /// Where it is, for people: file and line.
+    #[must_use]
+    pub fn position(&self) -> String {
+        if self.line == 0 { self.file.clone() } else { format!("{}, line {},", self.file, self.line) }
+    }
+}
+
 /// What the shell files say, and the lines that hook into managers of tools.
 #[derive(Clone, Debug, Default)]
 pub struct ShellFiles {

@@ -84,6 +84,11 @@ impl<'a> Versions<'a> {
     fn by_its_folder(&self, path: &str) -> Option<ToolVersion> {
         let folder = parent_and_name(path).0;
         let root = parent_and_name(folder).0;
+        // .NET: the newest of the runtimes beside the command.
+        let runtimes = join(folder, "shared/Microsoft.NETCore.App");
+        if let Some(newest) = self.rootfs.names(&runtimes).into_iter().max_by_key(|version| numbers(version)) {
+            return told(&newest, &absolute(&runtimes));
+        }
         // A JDK: JAVA_VERSION="17.0.2".
         if let Some(release) = self.text(&join(root, "release")) {
             let version = release.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="));

@@ -97,6 +97,8 @@ fn tells_version(folder: &str, name: &str) -> bool {
         "version" | "VERSION" => true,
         // JDKs.
         "release" => folder.contains("jdk") || folder.contains("jvm") || folder.contains("java"),
+        // Virtual environments of Python.
+        "pyvenv.cfg" => true,
         "package.json" => {
             let (above, _) = parent_and_name(folder);
             above.ends_with("lib/node_modules")

@@ -161,6 +161,54 @@ pub fn images(debian: Option<&Path>) -> Option<Vec<(&'static str, TestImage)>> {
     Some(corpus)
 }
 
+/// Debian's Python, with the module `Crypto` in one of the places where it may or may not be looked for.
+pub fn pythons(images: &Path) -> Vec<(&'static str, TestImage)> {
+    let tools = TestLayer::new(fs::read(images.join("tools-12.tar")).unwrap());
+    let base = || Release::read(images, "12").minimal().shared_layer("RUN apt-get install python3", &tools);
+    let with = |folder: &str| {
+        let tar = ["__init__.py", "Cipher/__init__.py", "Cipher/AES.py"]
+            .iter()
+            .fold(Tar::default(), |tar, file| tar.file(&format!("{folder}/Crypto/{file}"), 0o644, b""));
+        base().layer("RUN pip install pycryptodome", &tar)
+    };
+    let venv = Tar::default().link("opt/venv/bin/python3", "/usr/bin/python3.11").file(
+        "opt/venv/pyvenv.cfg",
+        0o644,
+        b"home = /usr/bin\ninclude-system-site-packages = false\n",
+    );
+    let open = Tar::default().file("opt/venv/pyvenv.cfg", 0o644, b"home = /usr/bin\n");
+    vec![
+        ("nowhere", base()),
+        ("dist-packages", with("usr/lib/python3/dist-packages")),
+        ("local-dist-packages", with("usr/local/lib/python3.11/dist-packages")),
+        ("local-site-packages", with("usr/local/lib/python3.11/site-packages")),
+        ("site-packages", with("usr/lib/python3.11/site-packages")),
+        ("other-release", with("usr/local/lib/python3.9/dist-packages")),
+        ("of-the-user", with("root/.local/lib/python3.11/site-packages")),
+        ("of-another-user", with("home/app/.local/lib/python3.11/site-packages")),
+        ("python-path", with("srv/modules").env("PYTHONPATH=/srv/modules")),
+        (
+            "virtual-environment",
+            with("opt/venv/lib/python3.11/site-packages")
+                .layer("RUN venv", &venv)
+                .env("PATH=/opt/venv/bin:/usr/bin:/bin"),
+        ),
+        (
+            "outside-of-an-open-environment",
+            with("usr/local/lib/python3.11/dist-packages")
+                .layer("RUN venv", &venv)
+                .layer("RUN open", &open)
+                .env("PATH=/opt/venv/bin:/usr/bin:/bin"),
+        ),
+        (
+            "outside-of-the-environment",
+            with("usr/local/lib/python3.11/dist-packages")
+                .layer("RUN venv", &venv)
+                .env("PATH=/opt/venv/bin:/usr/bin:/bin"),
+        ),
+    ]
+}
+
 /// Debian with a real Node, as nvm installs it for root: a prompt finds it, and a step does not.
 pub fn debian_with_nvm(images: &Path) -> TestImage {
     let release = Release::read(images, "12");

@@ -209,3 +209,36 @@ fn node_that_nvm_installed_is_missing_in_a_step_and_the_fix_mends_it() {
         docker(&engine, &["rmi", "-f", name]);
     }
 }
+
+#[test]
+fn python_finds_the_module_where_it_is_said_to() {
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(images) = real_part("images of Debian", "IMGLINT_TEST_IMAGES") else { return };
+    if !cfg!(target_arch = "x86_64") {
+        leave_out("a machine with x86-64");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let corpus: Vec<(String, TestImage)> = tool_corpus::pythons(Path::new(&images))
+        .into_iter()
+        .map(|(name, image)| (format!("imglint/python-{name}:1"), image))
+        .collect();
+    let archive = load(&engine, &corpus, folder.path());
+    let mut wrong = Vec::new();
+    for (name, _) in &corpus {
+        let start = ["run", "--rm", "--network", "none", "-w", "/step", "--entrypoint", "", name];
+        let run = |code: &str| docker(&engine, &[&start[..], &["python3", "-c", code]].concat()).status.success();
+        assert!(run("pass"), "{name}");
+        let imports = run("from Crypto.Cipher import AES");
+        let image = format!("docker-archive:{archive}:{name}");
+        let result = check(["--set", "steps=python", &image]).result();
+        let passed = result["passed"].as_array().unwrap().iter().any(|rule| rule == "python-crypto-missing");
+        if imports != passed {
+            let said = &result["facts"]["steps"]["python"];
+            wrong.push(format!("{name}: read {passed}, run {imports}: {said}"));
+        }
+        docker(&engine, &["rmi", "-f", name]);
+    }
+    println!("{} images with Python, {} differ", corpus.len(), wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
