@@ -5,7 +5,7 @@
 //!
 //! Words: [`digest`], [`platform`], [`reference`](mod@reference), [`printable`], [`spelling`], [`toml_file`],
 //! [`verdict`]. Bytes: [`layer`] (one layer's bytes become its index), [`runtime_config`], [`image`] (where the bytes come from).
-//! Knowledge: [`rootfs`], [`tables`], [`linker`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. What a
+//! Knowledge: [`rootfs`], [`tables`], [`shell`] (what start-up files do to `PATH`), [`linker`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. What a
 //! person or a program sees: [`report`], [`cli`].
 
 pub mod digest;

@@ -199,6 +199,10 @@ fn versions_are_told_by_files_and_bash_by_itself() {
     let told = ["bash", "python3", "java", "az"].map(version);
     assert_eq!(told, [json!("5.2.15"), json!("3.11.2"), json!("17.0.2"), json!("2.50.0")]);
     assert_eq!(facts["commands"]["bash"]["version"]["known_by"], "the program itself");
+    // What somebody put into /usr/local is of no package; RPM's database is not read.
+    let rpm = Tar::default().folder("var/lib/rpm").file("usr/bin/python3", 0o755, &program());
+    let unknown = self::facts(&image(rpm))["commands"]["python3"]["version"]["unknown"].clone();
+    assert!(unknown.as_str().unwrap().contains("the RPM database, which is not read"), "{unknown}");
 
     let old = Elf::fixed(X86_64, b"@(#)Bash version 4.2.46(2) release GNU\0").bytes();
     let result = run(&image(Tar::default().file("usr/bin/bash", 0o755, &old)), &[]).result();

@@ -80,7 +80,7 @@ impl<'a> CommandSearch<'a> {
         for name in asked {
             let mut command = self.look_up(name);
             command.hides = self.hidden(name, &command);
-            command.version = command.real_path().and_then(|path| self.versions.of(name, &path));
+            command.version = command.real_path().map(|path| self.versions.of(name, &path));
             commands.insert(name.to_owned(), command);
         }
         if let Ok(steps) = steps() {

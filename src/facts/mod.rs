@@ -384,9 +384,9 @@ pub struct Command {
     /// What kind of program the hit is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<Program>,
-    /// Its version, where a file tells it.
+    /// Its version, where a file tells it; of commands that steps need only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<versions::ToolVersion>,
+    pub version: Option<Fact<versions::ToolVersion>>,
     /// Files of the same name in later folders of `PATH`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hides: Vec<String>,

@@ -188,7 +188,8 @@ impl ShellFiles {
                 .find(path)
                 .is_ok_and(|node| node.size == 0 || node.detail.is_some_and(|detail| detail.content.is_some()))
         });
-        if is_read || HARMLESS.iter().any(|word| hook.line.text.contains(word)) {
+        let mut words = hook.line.text.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c));
+        if is_read || words.any(|word| HARMLESS.contains(&word)) {
             return;
         }
         let why = match hook.sources {

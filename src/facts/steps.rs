@@ -292,13 +292,13 @@ impl Available<'_> {
 fn too_old(name: &str, command: &Command, least: &str, unknown_passes: bool) -> Option<StepProblem> {
     let place = command.place.clone();
     match &command.version {
-        Some(own) if numbers(&own.version) >= numbers(least) => None,
-        Some(own) => {
+        Some(Fact::Known(own)) if numbers(&own.version) >= numbers(least) => None,
+        Some(Fact::Known(own)) => {
             let statement = format!("`{name}` is {} by {}, older than {least}", own.version, own.known_by);
             Some(StepProblem { statement, place, ..StepProblem::default() })
         }
-        None if unknown_passes => None,
-        None => {
+        _ if unknown_passes => None,
+        _ => {
             let statement = format!("no file tells whether `{name}` is {least} or later");
             Some(StepProblem { outcome: Outcome::Unknown, statement, place, ..StepProblem::default() })
         }

@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Fact;
 use crate::layer::path::{absolute, join, parent_and_name};
 use crate::rootfs::Rootfs;
 use crate::tables::tools::tools;
+
+/// Where RPM keeps its database.
+const RPM: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
 
 /// The version of a tool and how it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,9 +48,18 @@ impl<'a> Versions<'a> {
         Self { rootfs, packages }
     }
 
-    /// The version of a command whose file, links followed, is at `path`; nothing if no file tells it.
+    /// The version of a command whose file, links followed, is at `path`.
     #[must_use]
-    pub fn of(&self, command: &str, path: &str) -> Option<ToolVersion> {
+    pub fn of(&self, command: &str, path: &str) -> Fact<ToolVersion> {
+        let has_rpm = || RPM.iter().any(|folder| self.rootfs.find(folder).is_ok());
+        match self.told_by_files(command, path) {
+            Some(version) => Fact::Known(version),
+            None if has_rpm() => Fact::unknown("no file tells it but perhaps the RPM database, which is not read"),
+            None => Fact::unknown("no file tells it"),
+        }
+    }
+
+    fn told_by_files(&self, command: &str, path: &str) -> Option<ToolVersion> {
         let detail = self.rootfs.find(path).ok()?.detail;
         if let Some(version) = detail.and_then(|detail| detail.bash.as_deref()) {
             return told(version, "the program itself");

@@ -29,12 +29,11 @@ impl Shell<'_, '_> {
             "false" => Done::next(Some(false)),
             "test" => {
                 let words = self.all(arguments);
-                Done::next(words.and_then(|words| self.test(&words)))
+                Done::next(self.test(&words))
             }
             "[" => {
                 let words = self.all(arguments);
-                let inner = words.as_deref().and_then(|words| words.split_last()).map(|(_, inner)| inner);
-                Done::next(inner.and_then(|inner| self.test(inner)))
+                Done::next(words.split_last().and_then(|(_, inner)| self.test(inner)))
             }
             "." | "source" => self.sourced_command(arguments, span),
             "eval" => self.eval(arguments, span),
@@ -69,7 +68,7 @@ impl Shell<'_, '_> {
             }
             "set" => {
                 if arguments.first().is_some_and(|word| word.render(&self.text.source) == "--") {
-                    self.arguments = self.all(&arguments[1..]).unwrap_or_default();
+                    self.arguments = self.all(&arguments[1..]);
                 }
                 Done::next(Some(true))
             }
@@ -77,12 +76,8 @@ impl Shell<'_, '_> {
         }
     }
 
-    fn all(&mut self, words: &[Word]) -> Option<Vec<Value>> {
-        let mut values = Vec::new();
-        for word in words {
-            values.push(self.word(word));
-        }
-        Some(values)
+    fn all(&mut self, words: &[Word]) -> Vec<Value> {
+        words.iter().map(|word| self.word(word)).collect()
     }
 
     fn call(&mut self, function: &Function, arguments: &[Word], span: Span) -> Done {
@@ -91,7 +86,7 @@ impl Shell<'_, '_> {
             self.note(line, "functions call one another too deeply".to_owned());
             return Done::next(None);
         }
-        let arguments = self.all(arguments).unwrap_or_default();
+        let arguments = self.all(arguments);
         let outer = (
             std::mem::replace(&mut self.arguments, arguments),
             std::mem::replace(&mut self.text, Rc::clone(&function.text)),
