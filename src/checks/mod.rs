@@ -24,6 +24,7 @@ mod tag;
 mod tools_off_path;
 mod user;
 mod volumes;
+mod windows;
 
 use serde::Deserialize;
 
@@ -47,6 +48,8 @@ pub enum Check {
     DistributionSupported(distribution_supported::DistributionSupported),
     /// Certain variables are not set.
     EnvSet(env_set::EnvSet),
+    /// No layer has to be fetched from elsewhere.
+    ForeignLayers(windows::ForeignLayers),
     /// The image is no larger than a limit.
     ImageSize(image_size::ImageSize),
     /// `JAVA_HOME` leads to a Java, if it is set.
@@ -81,6 +84,10 @@ pub enum Check {
     User(user::UserIs),
     /// No volume meets certain folders.
     Volumes(volumes::VolumesClear),
+    /// A Windows image runs on certain hosts.
+    WindowsHost(windows::WindowsHost),
+    /// The release of Windows is as it should be.
+    WindowsVersion(windows::WindowsVersion),
 }
 
 impl Check {
@@ -92,6 +99,7 @@ impl Check {
             Self::CommandUsable(check) => check.judge(facts),
             Self::DistributionSupported(check) => check.judge(facts, parameters),
             Self::EnvSet(check) => check.judge(facts),
+            Self::ForeignLayers(check) => check.judge(facts),
             Self::ImageSize(check) => check.judge(facts, parameters),
             Self::JavaHome(check) => check.judge(facts, parameters),
             Self::Libc(check) => check.judge(facts),
@@ -109,6 +117,8 @@ impl Check {
             Self::ToolsOffPath(check) => check.judge(facts, parameters),
             Self::User(check) => check.judge(facts),
             Self::Volumes(check) => check.judge(facts),
+            Self::WindowsHost(check) => check.judge(facts, parameters),
+            Self::WindowsVersion(check) => check.judge(facts),
         }
     }
 
@@ -123,6 +133,7 @@ impl Check {
             Self::StepNeeds(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::ToolsOffPath(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::Platform(check) => Some((&check.parameter, ParameterKind::Platform)),
+            Self::WindowsHost(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::Program(check) => Some((&check.parameter, ParameterKind::Version)),
             _ => None,
         }

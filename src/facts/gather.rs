@@ -7,7 +7,7 @@ use super::programs::{self, Surroundings, Wanted};
 use super::steps::Available;
 use super::{
     ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SearchPath, SizeFacts, configuration,
-    java, libc, off_path, os_release, search_path, shell_files, steps, system_files, user,
+    java, libc, off_path, os_release, search_path, shell_files, steps, system_files, user, windows,
 };
 use crate::image::{Image, ManifestKind, SourceKind};
 use crate::reference::Name;
@@ -45,9 +45,11 @@ pub fn gather(
     };
     let Some(configured) = &image.configuration else {
         nothing_inside(&mut facts, "a schema 1 manifest is not read further, because engines refuse it");
+        facts.windows = Fact::not_applicable("a schema 1 manifest is not read further, because engines refuse it");
         facts.platform = Fact::not_applicable("a schema 1 manifest is not read further, because engines refuse it");
         return facts;
     };
+    facts.windows = windows::windows_facts(image, configured);
     let settings = configuration::configuration(configured);
     match rootfs {
         Some(rootfs) => inside(&mut facts, image, &settings, rootfs, wanted),

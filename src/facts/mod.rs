@@ -18,6 +18,7 @@ pub mod steps;
 pub mod system_files;
 mod user;
 pub mod versions;
+pub mod windows;
 
 use std::collections::BTreeMap;
 
@@ -139,6 +140,8 @@ pub struct Facts {
     pub ca_certificates: Fact<system_files::Presence>,
     /// The time zone database.
     pub time_zones: Fact<system_files::Presence>,
+    /// The release of Windows that the image is based on.
+    pub windows: Fact<windows::Windows>,
     /// Programs that will run in the image, and what its files predict of them.
     pub programs: Fact<Vec<programs::ProgramFact>>,
 }

@@ -117,6 +117,7 @@ impl DockerArchive {
             config_digest: Some(digest),
             platform: configuration.platform.clone(),
             offered: Vec::new(),
+            listed: None,
             manifest: ManifestKind::None,
             media_types: Vec::new(),
             configuration: Some(configuration),

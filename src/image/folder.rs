@@ -81,6 +81,7 @@ impl Source for RootfsFolder {
             config_digest: digest,
             platform: configuration.platform.clone(),
             offered: Vec::new(),
+            listed: None,
             manifest: ManifestKind::None,
             media_types: Vec::new(),
             configuration: Some(configuration),

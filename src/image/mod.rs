@@ -96,6 +96,8 @@ pub struct Image {
     pub platform: Platform,
     /// The platforms of the index it was chosen from, in its order; empty when there was none.
     pub offered: Vec<Platform>,
+    /// The platform as the index entry says it, where there was one.
+    pub listed: Option<Platform>,
     /// What kind of manifest described it.
     pub manifest: ManifestKind,
     /// The media types as written: the manifest's own, the configuration's, then the layers'.

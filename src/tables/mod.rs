@@ -5,6 +5,7 @@ pub mod dotnet;
 pub mod packages;
 pub mod steps;
 pub mod tools;
+pub mod windows;
 
 use serde::Deserialize;
 

@@ -65,6 +65,7 @@ impl Reader {
             config_digest: None,
             platform: configuration.platform.clone(),
             offered: Vec::new(),
+            listed: None,
             manifest: ManifestKind::Oci,
             media_types: Vec::new(),
             configuration: Some(configuration),

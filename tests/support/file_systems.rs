@@ -67,6 +67,7 @@ impl Made {
             config_digest: None,
             platform,
             offered: Vec::new(),
+            listed: None,
             manifest: ManifestKind::None,
             media_types: Vec::new(),
             configuration: Some(Configuration { run: self.run, ..Configuration::default() }),
