@@ -264,3 +264,13 @@ fn shell_files_that_nobody_can_read_are_said_to_be_so() {
         assert_eq!(result["verdict"], run(&image(Tar::default()), &[]).result()["verdict"], "it decides nothing");
     }
 }
+
+#[test]
+fn a_path_of_thousands_of_folders_is_searched_so_far_and_no_further() {
+    let tar = (0..400).fold(Tar::default(), |tar, number| tar.folder(&format!("d{number}")));
+    let path: Vec<String> = (0..400).map(|number| format!("/d{number}")).collect();
+    let facts = facts(&image(tar).env(&format!("PATH=/usr/bin:{}:{}", path.join(":"), "/usr/bin:".repeat(20_000))));
+    assert_eq!(facts["commands"]["bash"]["state"], "usable");
+    assert_eq!(facts["commands"]["helm"]["state"], "unknown");
+    assert_eq!(facts["steps"]["helm"]["outcome"], "unknown");
+}

@@ -5,11 +5,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::programs::{Surroundings, failure_outcome, failure_statement};
+use super::search_path::searched;
 use super::versions::Versions;
 use super::{Command, CommandState, Program, SearchPath};
 use crate::layer::path::{absolute, join, parent_and_name};
 use crate::layer::{ElfSummary, Kind};
 use crate::linker::{Linker, NoLinker, Process};
+use crate::printable::excerpt;
 use crate::rootfs::{Access, Missing, Node};
 use crate::tables::steps::steps;
 use crate::verdict::{Outcome, Place};
@@ -19,6 +21,8 @@ const LOOKED_FOR: &[&str] =
     &["apk", "apt-get", "ash", "dash", "dnf", "java", "microdnf", "sh", "tdnf", "yum", "zsh", "zypper"];
 /// How many interpreters of interpreters are followed (Linux, `binfmt_script`: 5).
 const MOST_INTERPRETERS: usize = 5;
+/// The most folders of `PATH` that are searched.
+const MOST_FOLDERS: usize = 300;
 /// The most commands of `PATH` that are looked into: several times what the largest real images have.
 const MOST_COMMANDS: usize = 20_000;
 
@@ -26,6 +30,8 @@ const MOST_COMMANDS: usize = 20_000;
 pub struct CommandSearch<'a> {
     around: &'a Surroundings<'a>,
     path: &'a SearchPath,
+    /// The folders of `PATH` that are there, each once, as written and without links.
+    folders: Vec<(&'a str, &'a str)>,
     versions: Versions<'a>,
     environment: BTreeMap<String, String>,
     /// What became of files that were asked before, by their real paths.
@@ -53,7 +59,8 @@ impl<'a> CommandSearch<'a> {
     pub fn new(around: &'a Surroundings<'a>, path: &'a SearchPath) -> Self {
         let environment = around.settings.env.iter().map(|(name, set)| (name.clone(), set.value.clone())).collect();
         let versions = Versions::new(around.rootfs);
-        Self { around, path, versions, environment, known: RefCell::default() }
+        let folders = searched(path).take(MOST_FOLDERS).collect();
+        Self { around, path, folders, versions, environment, known: RefCell::default() }
     }
 
     /// Every command on `PATH`, and those that are looked for and missing. Of commands that nobody asked for only the
@@ -65,8 +72,8 @@ impl<'a> CommandSearch<'a> {
             asked.extend(steps.commands());
         }
         let mut names: BTreeSet<String> = BTreeSet::new();
-        for folder in self.absolute_folders() {
-            names.extend(self.around.rootfs.names(folder));
+        for (_, real) in &self.folders {
+            names.extend(self.around.rootfs.names(real));
         }
         let others = names.into_iter().filter(|name| !asked.contains(name.as_str())).take(MOST_COMMANDS);
         let mut commands: BTreeMap<String, Command> = BTreeMap::new();
@@ -92,26 +99,15 @@ impl<'a> CommandSearch<'a> {
         commands
     }
 
-    /// The folders of `PATH` that are searched; relative ones are relative to the work folder, which is not the image's.
-    fn absolute_folders(&self) -> impl Iterator<Item = &str> {
-        self.path.folders.iter().map(String::as_str).filter(|folder| folder.starts_with('/'))
-    }
-
     /// Looks one command up: execvp(3) takes the first folder of `PATH` that has an executable file of that name.
     #[must_use]
     pub fn look_up(&self, name: &str) -> Command {
         let rootfs = self.around.rootfs;
         let mut passed_over: Vec<(Place, String)> = Vec::new();
         let mut is_no_program = true;
-        let mut seen: Vec<String> = Vec::new();
-        for folder in self.absolute_folders() {
-            let Ok(real) = rootfs.find(folder) else { continue };
-            // /bin is often another name of /usr/bin.
-            if seen.contains(&real.path) {
-                continue;
-            }
-            seen.push(real.path.clone());
-            let (asked, full) = (join(folder, name), join(&real.path, name));
+        for (folder, real) in &self.folders {
+            let real = real.trim_start_matches('/');
+            let (asked, full) = (join(folder, name), join(real, name));
             let shown = absolute(&asked);
             let mut pass_over = |place: Place, why: String, is_data: bool| {
                 passed_over.push((place, why));
@@ -119,7 +115,7 @@ impl<'a> CommandSearch<'a> {
             };
             match rootfs.find(&full) {
                 Err(Missing::Absent(path)) if path == full => {}
-                Err(Missing::NotAFolder(path)) if path == real.path => {}
+                Err(Missing::NotAFolder(path)) if path == real => {}
                 Err(missing) => {
                     pass_over(Place::path(&shown), format!("{shown} leads nowhere: {}", missing.why()), false);
                 }
@@ -144,9 +140,13 @@ impl<'a> CommandSearch<'a> {
             None if self.path.folders.is_empty() => {
                 (CommandState::Missing, self.path.place.clone(), "PATH is empty".to_owned())
             }
+            None if self.folders.len() >= MOST_FOLDERS => {
+                let why = format!("PATH has more than {MOST_FOLDERS} folders, of which only the first were searched");
+                (CommandState::Unknown, self.path.place.clone(), why)
+            }
             None => {
-                let why = format!("it is in no folder of PATH ({})", self.path.folders.join(":"));
-                (CommandState::Missing, self.path.place.clone(), why)
+                let folders = excerpt(&self.path.folders.join(":"), 400);
+                (CommandState::Missing, self.path.place.clone(), format!("it is in no folder of PATH ({folders})"))
             }
         };
         Command { state, place, why: Some(why), is_no_program, ..Command::default() }
@@ -185,7 +185,7 @@ impl<'a> CommandSearch<'a> {
     fn hidden(&self, name: &str, command: &Command) -> Vec<String> {
         let (Some(first), Some(real)) = (&command.place.path, command.real_path()) else { return Vec::new() };
         let rootfs = self.around.rootfs;
-        let others = self.absolute_folders().map(|folder| join(folder, name));
+        let others = self.folders.iter().map(|(folder, _)| join(folder, name));
         let is_other = |path: &String| {
             absolute(path) != *first
                 && rootfs.find(path).is_ok_and(|node| node.kind == Kind::File && absolute(&node.path) != real)

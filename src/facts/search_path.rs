@@ -1,5 +1,7 @@
 //! Looks at the entries of `PATH` one by one: folders, and what is none.
 
+use std::collections::HashMap;
+
 use super::{EntryState, PathEntry, SearchPath};
 use crate::layer::Kind;
 use crate::layer::path::absolute;
@@ -7,14 +9,13 @@ use crate::rootfs::{Access, Account, Rootfs};
 
 /// Fills in what each entry of `PATH` is.
 pub fn look_at_entries(path: &mut SearchPath, rootfs: &Rootfs, user: Account) {
-    let mut seen: Vec<(String, String)> = Vec::new();
+    let mut seen: HashMap<String, String> = HashMap::new();
     let mut entries = Vec::new();
     for folder in &path.folders {
         let (state, real) = state(folder, rootfs, user);
-        let same_as =
-            real.as_ref().and_then(|real| seen.iter().find(|(known, _)| known == real)).map(|(_, first)| first.clone());
-        if let (Some(real), None) = (&real, &same_as) {
-            seen.push((real.clone(), folder.clone()));
+        let same_as = real.as_ref().and_then(|real| seen.get(real)).cloned();
+        if let Some(real) = &real {
+            seen.entry(real.clone()).or_insert_with(|| folder.clone());
         }
         let target = real.filter(|real| real != folder.trim_end_matches('/'));
         entries.push(PathEntry { folder: folder.clone(), state, target, same_as });
@@ -35,4 +36,15 @@ fn state(folder: &str, rootfs: &Rootfs, user: Account) -> (EntryState, Option<St
         Ok(node) if !rootfs.may(user, Access::Execute, &node) => (EntryState::Closed, Some(absolute(&node.path))),
         Ok(node) => (EntryState::Folder, Some(absolute(&node.path))),
     }
+}
+
+/// The folders that are searched: each once, as written and without links. Relative ones are relative to the work
+/// folder, which is not the image's.
+pub fn searched(path: &SearchPath) -> impl Iterator<Item = (&str, &str)> {
+    let is_searched =
+        |entry: &&PathEntry| matches!(entry.state, EntryState::Folder | EntryState::Closed) && entry.same_as.is_none();
+    path.entries.iter().filter(is_searched).map(|entry| {
+        let real = entry.target.as_deref().unwrap_or_else(|| entry.folder.trim_end_matches('/'));
+        (entry.folder.as_str(), real)
+    })
 }

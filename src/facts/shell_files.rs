@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::SearchPath;
 use super::programs::Surroundings;
+use super::search_path::searched;
 use crate::layer::Kind;
+use crate::layer::path::absolute;
 use crate::rootfs::Rootfs;
 use crate::shell::{self, Dialect, Hook, Line, Reading, StartFile, World};
 use crate::tables::tools::{Manager, tools};
@@ -268,9 +270,9 @@ fn start_files(around: &Surroundings<'_>) -> Vec<(StartFile, &'static str, Optio
 /// Whether a folder is one of those on `PATH`, links followed.
 #[must_use]
 pub fn is_on_path(rootfs: &Rootfs, path: &SearchPath, folder: &str) -> bool {
-    let real = |folder: &str| rootfs.find(folder).map(|node| node.path).ok();
-    let own = real(folder);
-    path.folders.iter().any(|known| known == folder || (own.is_some() && known.starts_with('/') && real(known) == own))
+    let own = rootfs.find(folder).map(|node| absolute(&node.path)).ok();
+    let is_same = |real: &str| own.as_deref() == Some(real);
+    searched(path).any(|(_, real)| is_same(real)) || path.folders.iter().any(|known| known == folder)
 }
 
 /// The executable files in a folder.
