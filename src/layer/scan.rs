@@ -8,9 +8,11 @@ use super::bundle::HostScanner;
 use super::capture::Capture;
 use super::decompress::drain;
 use super::elf;
+use super::hive::{self, LARGEST_HIVE};
 use super::index::{Detail, IndexBuilder, Kind, LayerIndex, NewEntry};
 use super::packages::PackageScanner;
 use super::path::parent_and_name;
+use super::pe::{self, PeSummary};
 use super::tar::{Error, Member, TarReader};
 use super::wanted::{is_bash, largest_kept, package_format};
 use crate::digest::{Algorithm, HashingReader};
@@ -27,6 +29,15 @@ const MOST_SPARSE: u64 = 256 << 20;
 /// # Errors
 /// The stream cannot be read, is no tar, or is too large.
 pub fn scan(stream: impl Read) -> Result<LayerIndex, Error> {
+    scan_until(stream, |_| false).map(|(index, _)| index)
+}
+
+/// As [`scan`], but reads no further than the first member after which `enough`, called with the path of each one, says
+/// so. The second part of the result is whether all was read; if not, the index has no DiffID.
+///
+/// # Errors
+/// As [`scan`].
+pub fn scan_until(stream: impl Read, mut enough: impl FnMut(&str) -> bool) -> Result<(LayerIndex, bool), Error> {
     let mut tar = TarReader::new(HashingReader::new(stream, Algorithm::Sha256));
     let mut builder = IndexBuilder::default();
     let mut files = FileScanner::default();
@@ -60,11 +71,15 @@ pub fn scan(stream: impl Read) -> Result<LayerIndex, Error> {
             link: &member.link,
         };
         builder.add(&new, detail).map_err(Error::TooLarge)?;
+        if enough(&member.path) {
+            let (_, bytes) = tar.into_inner().finish();
+            return Ok((builder.finish(None, bytes), false));
+        }
     }
     let mut stream = tar.into_inner();
     drain(&mut stream)?;
     let (diff_id, bytes) = stream.finish();
-    Ok(builder.finish(Some(diff_id), bytes))
+    Ok((builder.finish(Some(diff_id), bytes), true))
 }
 
 /// The content of a sparse file with its holes.
@@ -89,6 +104,10 @@ pub struct FileScanner {
     name: String,
     want: Want,
     kept: Vec<u8>,
+    /// Of a Windows program whose first bytes are all that counts.
+    pe: Option<PeSummary>,
+    is_windows_program: bool,
+    is_too_large: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +120,9 @@ enum Want {
     Packages,
     Elf,
     InterpreterLine,
+    Hive,
+    Pe,
+    PeHead,
 }
 
 impl FileScanner {
@@ -110,11 +132,21 @@ impl FileScanner {
         self.kept.clear();
         self.capture.start(size);
         self.host.start();
+        self.pe = None;
+        self.is_windows_program = is_windows_program(path);
+        let is_hive = hive::is_hive(path);
+        self.is_too_large = is_hive && size > LARGEST_HIVE;
         self.want = if let Some(format) = package_format(path) {
             self.packages.start(format);
             Want::Packages
         } else if size <= largest_kept(path) {
             Want::Whole
+        } else if self.is_too_large {
+            Want::Nothing
+        } else if is_hive {
+            Want::Hive
+        } else if size <= pe::largest_versioned(path) {
+            Want::Pe
         } else {
             Want::Look
         };
@@ -126,6 +158,7 @@ impl FileScanner {
             self.want = match bytes {
                 [0x7f, b'E', b'L', b'F', ..] => Want::Elf,
                 [b'#', b'!', ..] => Want::InterpreterLine,
+                [b'M', b'Z', ..] if self.is_windows_program => Want::PeHead,
                 _ => Want::Nothing,
             };
         }
@@ -138,7 +171,11 @@ impl FileScanner {
                 self.capture.push(bytes);
                 self.host.push(bytes);
             }
-            Want::Whole => self.kept.extend_from_slice(bytes),
+            Want::Whole | Want::Hive | Want::Pe => self.kept.extend_from_slice(bytes),
+            Want::PeHead => {
+                self.pe = pe::summarise_head(bytes);
+                return false;
+            }
             Want::Packages => self.packages.push(bytes),
             Want::InterpreterLine => {
                 self.kept.extend_from_slice(&bytes[..bytes.len().min(LONGEST_INTERPRETER_LINE - self.kept.len())]);
@@ -167,9 +204,30 @@ impl FileScanner {
             Want::InterpreterLine => {
                 Some(Detail { interpreter_line: interpreter_line(&self.kept), ..Detail::default() })
             }
+            // The memory of the few large files is not kept for the small ones.
+            Want::Hive => {
+                let content = std::mem::take(&mut self.kept);
+                Some(Detail { hive: Some(hive::summarise(&content)), ..Detail::default() })
+            }
+            Want::Pe => {
+                let content = std::mem::take(&mut self.kept);
+                Some(Detail { pe: pe::summarise(&content), ..Detail::default() })
+            }
+            Want::PeHead => Some(Detail { pe: self.pe.take(), ..Detail::default() }),
+            Want::Nothing if self.is_too_large => {
+                let trouble = Some(format!("it is larger than {} MiB", LARGEST_HIVE >> 20));
+                Some(Detail { hive: Some(hive::HiveSummary { trouble, ..Default::default() }), ..Detail::default() })
+            }
             Want::Look | Want::Nothing => None,
         }
     }
+}
+
+/// Whether a file of this path is one that Windows starts.
+fn is_windows_program(path: &str) -> bool {
+    let is_in_files = path.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("files/"));
+    let ending = path.rsplit('.').next().unwrap_or_default();
+    is_in_files && ["exe", "com"].iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// What follows `#!` on the first line. Only blanks and tabs are trimmed, as the kernel does: the CR of a line that ends

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bundle::DotnetHost;
 use super::elf::ElfSummary;
+use super::hive::HiveSummary;
 use super::packages::Package;
 use super::path::{ancestors, join, parent_and_name};
+use super::pe::PeSummary;
 use super::replay::{Extracted, Step, Target, replay};
 use crate::digest::Digest;
 
@@ -73,6 +75,12 @@ pub struct Detail {
     /// What a package manager's list of installed packages says.
     #[serde(default)]
     pub packages: Option<Vec<Package>>,
+    /// What a Windows registry hive says.
+    #[serde(default)]
+    pub hive: Option<HiveSummary>,
+    /// What a Windows program or library is for.
+    #[serde(default)]
+    pub pe: Option<PeSummary>,
     /// Whether there was something to keep, but the layer has too much of it.
     #[serde(default)]
     pub left_out: bool,
@@ -93,6 +101,7 @@ impl Detail {
             + line
             + config
             + packages
+            + self.hive.as_ref().map_or(0, HiveSummary::weight)
             + self.elf.as_ref().map_or(0, ElfSummary::weight)
     }
 }
@@ -228,6 +237,11 @@ impl LayerIndex {
     #[must_use]
     pub fn is_whiteout(&self, path: &str) -> bool {
         self.whiteouts.binary_search_by(|hidden| hidden.as_str().cmp(path)).is_ok()
+    }
+
+    /// All paths that this layer removes.
+    pub fn whiteouts(&self) -> impl Iterator<Item = &str> {
+        self.whiteouts.iter().map(String::as_str)
     }
 
     /// Whether this layer hides all that lower layers have below `path`.
