@@ -1,4 +1,4 @@
-//! What is said of Windows images from configuration, index entry and history, without their layers.
+//! What is said of Windows images from configuration, index entry and history; their layers are in `windows_layers.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail this way")]
 
 mod support;
@@ -91,8 +91,9 @@ fn hosts_that_are_named_have_to_run_it() {
     let old = self::image(json!("10.0.17763.3887"), "Apply image ltsc2019-amd64");
     let newer = result(&old, None, &["--set", "host=ltsc2022"]);
     assert_eq!(failed(&newer, "windows-host-mismatch").as_deref(), Some("warning"), "Hyper-V would do");
-    let wrong = result(&image, None, &["--set", "host=windows"]);
-    assert_eq!(finding(&wrong, "windows-host-mismatch")["outcome"], "unknown");
+    let wrong = check(["--set", "host=ltsc2023", "oci:nowhere"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("did you mean `ltsc2022`"), "{}", wrong.stderr);
 }
 
 #[test]

@@ -19,6 +19,9 @@ impl CommandUsable {
     pub(super) fn judge(&self, facts: &Facts) -> Answer {
         when_known(&facts.commands, &Place::field("config.Env"), |commands| match commands.get(&self.command) {
             Some(command) => self.answer(command, facts.path.known()),
+            None if let Some(why) = facts.windows.known().and_then(|windows| windows.more_commands.as_deref()) => {
+                Answer::unknown(&Place::field("config.Env"), why)
+            }
             // All commands on PATH are known, so one that is not among them is in none of its folders.
             None => self.answer(&Command::default(), facts.path.known()),
         })

@@ -25,6 +25,7 @@ mod tools_off_path;
 mod user;
 mod volumes;
 mod windows;
+mod windows_path;
 
 use serde::Deserialize;
 
@@ -84,8 +85,14 @@ pub enum Check {
     User(user::UserIs),
     /// No volume meets certain folders.
     Volumes(volumes::VolumesClear),
+    /// There is a Windows in the image.
+    WindowsBase(windows::WindowsBasePresent),
     /// A Windows image runs on certain hosts.
     WindowsHost(windows::WindowsHost),
+    /// `PATH` of a Windows container is whole.
+    WindowsPath(windows_path::WindowsPathWhole),
+    /// `PATH` of Env hides nothing that layers put on the registry's.
+    WindowsPathHidden(windows_path::WindowsPathHidden),
     /// The release of Windows is as it should be.
     WindowsVersion(windows::WindowsVersion),
 }
@@ -117,7 +124,10 @@ impl Check {
             Self::ToolsOffPath(check) => check.judge(facts, parameters),
             Self::User(check) => check.judge(facts),
             Self::Volumes(check) => check.judge(facts),
+            Self::WindowsBase(check) => check.judge(facts),
             Self::WindowsHost(check) => check.judge(facts, parameters),
+            Self::WindowsPath(check) => check.judge(facts),
+            Self::WindowsPathHidden(check) => check.judge(facts),
             Self::WindowsVersion(check) => check.judge(facts),
         }
     }
@@ -133,7 +143,7 @@ impl Check {
             Self::StepNeeds(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::ToolsOffPath(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::Platform(check) => Some((&check.parameter, ParameterKind::Platform)),
-            Self::WindowsHost(check) => Some((&check.parameter, ParameterKind::Text)),
+            Self::WindowsHost(check) => Some((&check.parameter, ParameterKind::WindowsHost)),
             Self::Program(check) => Some((&check.parameter, ParameterKind::Version)),
             _ => None,
         }

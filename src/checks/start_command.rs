@@ -39,7 +39,11 @@ impl StartCommand {
                 StartSetting::Entrypoint => &configuration.entrypoint,
                 StartSetting::Cmd => &configuration.cmd,
             };
-            if is_empty(&setting.value) || self.is_only_shell(&setting.value) {
+            let is_windows = facts.platform.known().is_some_and(|platform| platform.is.os == "windows");
+            if is_windows && self.setting == StartSetting::Cmd && is_base_command(&setting.value) {
+                return repeated(setting);
+            }
+            if is_empty(&setting.value) || (!is_windows && self.is_only_shell(&setting.value)) {
                 Answer::pass()
             } else {
                 fail(field, name, setting)
@@ -74,6 +78,22 @@ impl StartCommand {
 /// Engines take a list of one empty word for a reset.
 fn is_empty(words: &[String]) -> bool {
     words.iter().all(String::is_empty)
+}
+
+/// The Cmd of Microsoft's base images, which every image on them inherits unless it has another.
+fn is_base_command(words: &[String]) -> bool {
+    matches!(words, [only] if only.eq_ignore_ascii_case(r"c:\windows\system32\cmd.exe"))
+}
+
+/// The base's own Cmd, or the same again.
+fn repeated(setting: &Setting<Vec<String>>) -> Answer {
+    match &setting.place.instruction {
+        None => Answer::pass(),
+        Some(instruction) => {
+            let by = excerpt(instruction.trim(), 200);
+            Answer::fail([setting.place.says(format!("{by} sets the Cmd that the base image has anyway"))]).lesser()
+        }
+    }
 }
 
 fn fail(field: &str, name: &str, setting: &Setting<Vec<String>>) -> Answer {

@@ -6,7 +6,7 @@ use super::{list, when_known};
 use crate::facts::Facts;
 use crate::facts::windows::{StatedVersion, Windows};
 use crate::parameters::Parameters;
-use crate::tables::windows::{WindowsBuild, windows};
+use crate::tables::windows::{WindowsBuild, WindowsKind, windows};
 use crate::verdict::{Answer, Evidence, Place};
 
 /// `kind = "windows-version"`.
@@ -38,6 +38,9 @@ impl WindowsVersion {
     pub(super) fn judge(&self, facts: &Facts) -> Answer {
         let place = Place::field("os.version");
         when_known(&facts.windows, &place, |found| match (self.is, found.build) {
+            _ if is_host_process(found) => {
+                Answer::not_applicable("the image has no Windows of its own: its containers use that of their host")
+            }
             (Asked::Known, None) => Answer::fail([place.says(not_known(found))]),
             (Asked::Known, Some(_)) => Answer::pass(),
             (_, None) => Answer::unknown(&place, not_known(found)),
@@ -49,6 +52,10 @@ impl WindowsVersion {
             (Asked::Supported, Some(_)) => supported(found),
         })
     }
+}
+
+fn is_host_process(found: &Windows) -> bool {
+    found.kind.known() == Some(&WindowsKind::HostProcess)
 }
 
 fn first_place(found: &Windows) -> Place {
@@ -65,7 +72,13 @@ fn called(found: &Windows) -> String {
 
 fn not_known(found: &Windows) -> String {
     match found.stated.first() {
-        None => "neither the configuration nor an index entry nor the history says a version of Windows".to_owned(),
+        None => {
+            let told = "neither the configuration nor an index entry nor the history says a version of Windows";
+            match found.unread_layers.first() {
+                Some(unread) => format!("{told}, and layer {} was not read: {}", unread.layer, unread.why),
+                None => format!("{told}, and the layers hold no file that does"),
+            }
+        }
         Some(stated) => format!("{:?} is no version of Windows that is known", stated.version),
     }
 }
@@ -74,9 +87,10 @@ fn agreed(stated: &[StatedVersion]) -> Answer {
     let Some((first, others)) = stated.split_first() else { return Answer::pass() };
     let differs = |other: &&StatedVersion| {
         let revisions = first.revision.zip(other.revision).is_some_and(|(own, other)| own != other);
-        // The history tells of the base; an update on top of it may have raised the revision.
-        let is_of_history = other.place.instruction.is_some();
-        other.build.is_some() && (other.build != first.build || (revisions && !is_of_history))
+        // The history tells of the base, on top of which an update may have raised the revision; and not every update
+        // changes every file.
+        let is_of_base = other.place.instruction.is_some() || other.place.path.is_some();
+        other.build.is_some() && (other.build != first.build || (revisions && !is_of_base))
     };
     let different: Vec<&StatedVersion> = others.iter().filter(differs).collect();
     if different.is_empty() {
@@ -123,10 +137,21 @@ impl WindowsHost {
             if hosts.is_empty() {
                 return Answer::not_applicable("no host was named that it has to run on");
             }
+            if is_host_process(found) {
+                return Answer::not_applicable(
+                    "a container of such an image runs on any host, as one of its processes",
+                );
+            }
             let Some(build) = found.build else { return Answer::unknown(&place, not_known(found)) };
             let image = WindowsBuild { build, revision: found.revision };
+            let own = found.version.as_deref().unwrap_or_default();
+            let takes_other =
+                |name: &String| found.hosts.iter().any(|fact| fact.host == *name && fact.takes_other(own));
             let (mut failed, mut is_lesser) = (Vec::<Evidence>::new(), true);
-            for name in &hosts {
+            if hosts.iter().all(takes_other) {
+                return Answer::not_applicable("the hosts take other entries of the index");
+            }
+            for name in hosts.iter().filter(|name| !takes_other(name)) {
                 let Some(host) = table.host(name) else {
                     let tags: Vec<&str> =
                         table.release.iter().flat_map(|known| &known.tags).map(String::as_str).collect();
@@ -182,6 +207,22 @@ impl ForeignLayers {
                 })
                 .collect();
             if evidence.is_empty() { Answer::pass() } else { Answer::fail(evidence) }
+        })
+    }
+}
+
+/// `kind = "windows-base"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WindowsBasePresent {}
+
+impl WindowsBasePresent {
+    #[allow(clippy::unused_self, reason = "all checks are called alike")]
+    pub(super) fn judge(&self, facts: &Facts) -> Answer {
+        let place = Place::path(r"C:\Windows\System32");
+        when_known(&facts.windows, &place, |found| {
+            let known_by = found.kind_known_by.as_deref().unwrap_or("it is an image for HostProcess containers");
+            if is_host_process(found) { Answer::fail([place.says(known_by)]) } else { Answer::pass() }
         })
     }
 }

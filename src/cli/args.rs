@@ -188,6 +188,12 @@ pub struct SourceArguments {
     /// The configuration to judge a rootfs: folder by.
     #[arg(long, value_name = "FILE")]
     pub config_json: Option<PathBuf>,
+    /// Fetch no layer that is larger, such as 500MB: what only it could tell is unknown.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_layer_fetch: Option<u64>,
+    /// Fetch foreign layers of Windows images, which the registry does not have, from mcr.microsoft.com.
+    #[arg(long)]
+    pub allow_foreign_urls: bool,
     /// How many layers are read at a time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
@@ -283,6 +289,10 @@ fn command_line(text: &str) -> Result<CommandLine, String> {
         Some(_) => Err("it is empty".to_owned()),
         None => Err("a quote is not closed".to_owned()),
     }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    crate::parameters::size::parse(text).map_err(|error| error.to_string())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,35 +1,50 @@
-//! `imglint check` and `imglint facts`: opens images, reads their layers, gathers facts, judges, and reports.
+//! `imglint check` and `imglint facts`: has images read, judges them, and reports.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::args::{
-    CheckArguments, FactsArguments, FailOn, ProgramArguments, ReportFormat, ReportTarget, SourceArguments,
-};
+use super::args::{CheckArguments, FactsArguments, FailOn, ProgramArguments, ReportFormat, ReportTarget};
+use super::reading::Reader;
 use super::{Failure, print};
 use crate::catalog::{Overrides, Profile};
+use crate::facts::Facts;
 use crate::facts::programs::{PAYLOAD_FOLDER, Payload, Wanted};
-use crate::facts::{Facts, gather, needs_layers};
-use crate::image::registry::RegistryOptions;
-use crate::image::{self, SourceOptions};
-use crate::lint;
+use crate::image;
+use crate::lint::{self, Judgement};
 use crate::parameters::Parameters;
-use crate::reference::{ImageReference, NotAReference};
 use crate::report::{self, ImageReport, ImageResult, Report, TextStyle};
-use crate::rootfs::{Rootfs, StackedLayer};
 use crate::verdict::{Outcome, Verdict};
 
 /// The width of the text report where there is no terminal to ask, in characters.
 const WIDTH: usize = 100;
 
 /// A profile with all that the command line says about it.
-struct Target {
+pub(super) struct Target {
     name: String,
     profile: Profile,
     parameters: Parameters,
     overrides: Overrides,
+}
+
+impl Target {
+    fn new(profile: &str, set: &[(String, String)], rules: &[(String, String)]) -> Result<Self, Failure> {
+        let profile = super::rules::profile(profile)?;
+        let parameters = profile.parameters(set)?;
+        let overrides = profile.overrides(rules)?;
+        Ok(Self { name: profile.id.clone(), profile, parameters, overrides })
+    }
+
+    /// The parameters for an image: some have another default on its operating system.
+    fn parameters(&self, facts: &Facts) -> Parameters {
+        self.parameters.on(facts.platform.known().map_or("", |platform| platform.is.os.as_str()))
+    }
+
+    /// What the profile says of an image.
+    pub(super) fn judge(&self, facts: &Facts) -> Judgement {
+        lint::judge(facts, &self.profile, &self.parameters(facts), &self.overrides)
+    }
 }
 
 /// Judges the images and reports.
@@ -42,7 +57,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let start = Instant::now();
     let targets = targets(arguments)?;
     let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
-    let reader = Reader::new(&arguments.sources, wanted);
+    let reader = Reader::new(&arguments.sources, wanted, &targets, arguments.fail_on);
     let mut results = Vec::new();
     for given in &arguments.images {
         match reader.read(given) {
@@ -68,9 +83,11 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
 /// # Errors
 /// The image cannot be read, or the facts cannot be printed.
 pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
-    let parameters = super::rules::profile(&arguments.profile)?.parameters(&arguments.set)?;
-    let wanted = wanted(&arguments.programs, [&parameters])?;
-    let images = Reader::new(&arguments.sources, wanted).read(&arguments.image).map_err(Failure)?;
+    let target = Target::new(&arguments.profile, &arguments.set, &[])?;
+    let wanted = wanted(&arguments.programs, [&target.parameters])?;
+    let targets = [target];
+    let reader = Reader::new(&arguments.sources, wanted, &targets, FailOn::Error);
+    let images = reader.read(&arguments.image).map_err(Failure)?;
     for (image, facts) in images {
         let document = serde_json::json!({ "image": image, "facts": facts });
         print(&format!("{document:#}\n"))?;
@@ -78,32 +95,21 @@ pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// An error with the image it is about, unless it names it itself.
-fn about(given: &str, error: &str) -> String {
-    let given = crate::printable::excerpt(given, 300);
-    if error.contains(given.as_str()) { error.to_owned() } else { format!("{given}: {error}") }
-}
-
 fn targets(arguments: &CheckArguments) -> Result<Vec<Target>, Failure> {
-    let target = |name: &String| {
-        let profile = super::rules::profile(name)?;
-        let parameters = profile.parameters(&arguments.set)?;
-        let overrides = profile.overrides(&arguments.rule)?;
-        Ok(Target { name: profile.id.clone(), profile, parameters, overrides })
-    };
-    arguments.profile.iter().map(target).collect()
+    arguments.profile.iter().map(|name| Target::new(name, &arguments.set, &arguments.rule)).collect()
 }
 
-/// The programs to predict: the described ones of all targets, or the payload, and those that were named.
+/// What facts are wanted for: the described programs of all targets, or the payload, and those that were named; steps
+/// and hosts.
 fn wanted<'a>(
     arguments: &ProgramArguments,
     parameters: impl IntoIterator<Item = &'a Parameters>,
 ) -> Result<Wanted, Failure> {
-    let mut releases: Vec<String> = Vec::new();
-    for release in parameters.into_iter().flat_map(|parameters| parameters.texts("dotnet")) {
-        if !releases.contains(&release) {
-            releases.push(release);
-        }
+    let mut wanted = Wanted { paths: arguments.program.clone(), ..Wanted::default() };
+    for parameters in parameters {
+        add(&mut wanted.releases, parameters.texts("dotnet"));
+        add(&mut wanted.hosts, parameters.texts("host"));
+        add(&mut wanted.steps, parameters.on("windows").texts("steps"));
     }
     let payload = arguments.payload.as_ref().map(|folder| {
         let index =
@@ -111,97 +117,20 @@ fn wanted<'a>(
         let command = arguments.payload_command.as_ref().map(|line| line.0.clone());
         Ok::<_, Failure>(Payload { index: Arc::new(index), command })
     });
-    Ok(Wanted { releases, paths: arguments.program.clone(), payload: payload.transpose()? })
+    Ok(Wanted { payload: payload.transpose()?, ..wanted })
+}
+
+fn add(all: &mut Vec<String>, more: Vec<String>) {
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
 }
 
 fn judged(target: &Target, image: &ImageReport, facts: &Facts) -> ImageResult {
-    let judgement = lint::judge(facts, &target.profile, &target.parameters, &target.overrides);
-    ImageResult::judged(image.clone(), &target.name, &target.parameters, judgement, facts)
-}
-
-/// Reads images, with everything that the command line says about reaching them.
-struct Reader<'a> {
-    arguments: &'a SourceArguments,
-    options: SourceOptions,
-    jobs: usize,
-    wanted: Wanted,
-}
-
-impl<'a> Reader<'a> {
-    fn new(arguments: &'a SourceArguments, wanted: Wanted) -> Self {
-        let options = SourceOptions {
-            registry: RegistryOptions {
-                auth_file: arguments.registry_auth.clone(),
-                ca: arguments.tls_ca.clone(),
-                client_cert: arguments.tls_cert.clone(),
-                client_key: arguments.tls_key.clone(),
-                insecure: arguments.insecure_registry.clone(),
-                timeout: arguments.timeout,
-                ..RegistryOptions::default()
-            },
-            engine: arguments.engine.clone(),
-            config_json: arguments.config_json.clone(),
-        };
-        // One layer keeps a core busy; a second one hides the waiting for the network.
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
-        Self { arguments, options, jobs, wanted }
-    }
-
-    /// The images that somebody named, read; or why they cannot be, in one line that names them.
-    fn read(&self, given: &str) -> Result<Vec<(ImageReport, Facts)>, String> {
-        let reference: ImageReference =
-            given.parse().map_err(|error: NotAReference| about(given, &error.to_string()))?;
-        self.read_reference(&reference).map_err(|error| about(given, &error.to_string()))
-    }
-
-    fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<(ImageReport, Facts)>> {
-        let choice = self.arguments.platform.clone().unwrap_or_default();
-        let progress = Progress::show(self.arguments, reference);
-        let opened = image::open(reference, &self.options, &choice)?;
-        let source = opened.source.as_ref();
-        let images = source.images(&choice)?;
-        let read = images.iter().map(|image| {
-            let layers = needs_layers(image).then(|| image::read::layers(source, image, self.jobs)).transpose()?;
-            let rootfs = layers.as_deref().map(|layers| stack(image, layers));
-            let facts = gather(image, source.kind(), opened.name.as_ref(), rootfs.as_ref(), &self.wanted);
-            let mut report = ImageReport::new(&reference.given, source.kind(), image, layers.as_deref());
-            report.fetched_bytes = source.bytes_fetched();
-            Ok((report, facts))
-        });
-        let read = read.collect();
-        drop(progress);
-        read
-    }
-}
-
-fn stack(image: &image::Image, layers: &[Arc<crate::layer::LayerIndex>]) -> Rootfs {
-    let stacked = image.layers.iter().zip(layers).map(|(layer, index)| StackedLayer {
-        index: Arc::clone(index),
-        instruction: layer.created_by.as_deref().map(crate::facts::configuration::instruction),
-    });
-    Rootfs::new(stacked.collect())
-}
-
-/// A line on the terminal that says what is being read, gone when it is dropped.
-struct Progress;
-
-impl Progress {
-    fn show(arguments: &SourceArguments, reference: &ImageReference) -> Option<Self> {
-        let mut terminal = std::io::stderr();
-        if arguments.no_progress || !terminal.is_terminal() || std::env::var_os("CI").is_some() {
-            return None;
-        }
-        let _ = write!(terminal, "\rreading {} …", crate::printable::excerpt(&reference.given, 60));
-        let _ = terminal.flush();
-        Some(Self)
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        let _ = write!(std::io::stderr(), "\r\x1b[2K");
-    }
+    let judgement = target.judge(facts);
+    ImageResult::judged(image.clone(), &target.name, &target.parameters(facts), judgement, facts)
 }
 
 fn write_reports(arguments: &CheckArguments, report: &Report) -> Result<(), Failure> {

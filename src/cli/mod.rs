@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod reading;
 mod rules;
 
 use std::io::{self, Write};

@@ -10,15 +10,14 @@ use crate::verdict::Place;
 /// containerd use the same).
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The shells that the classic builder writes before the text of RUN.
+const SHELLS: [&str; 3] = ["/bin/sh -c ", "cmd /S /C ", "powershell -Command "];
+
 /// The settings of a configuration.
 #[must_use]
 pub fn configuration(configuration: &Configuration) -> ConfigurationFacts {
     let run = &configuration.run;
-    let set_by = |field: &str, keyword: &str, mark: &str| Place {
-        field: Some(format!("config.{field}")),
-        instruction: setter(&configuration.history, keyword, mark),
-        ..Place::default()
-    };
+    let set_by = |field: &str, keyword: &str, mark: &str| set_by(configuration, field, keyword, mark);
     let words = |field: &str, keyword: &str, words: &[String]| {
         let mark = words.first().map_or("", String::as_str);
         Setting { value: words.to_vec(), place: set_by(field, keyword, mark) }
@@ -66,6 +65,16 @@ pub fn search_path(settings: &ConfigurationFacts) -> SearchPath {
     SearchPath { folders, entries: Vec::new(), is_default, place }
 }
 
+/// The place of a field, with the instruction that set it to a value.
+#[must_use]
+pub fn set_by(configuration: &Configuration, field: &str, keyword: &str, value: &str) -> Place {
+    Place {
+        field: Some(format!("config.{field}")),
+        instruction: setter(&configuration.history, keyword, value),
+        ..Place::default()
+    }
+}
+
 /// The last instruction with `keyword` that mentions `mark`. A value that no instruction mentions was set without a
 /// Dockerfile.
 fn setter(history: &[History], keyword: &str, mark: &str) -> Option<String> {
@@ -83,7 +92,8 @@ fn setter(history: &[History], keyword: &str, mark: &str) -> Option<String> {
 /// The Dockerfile instruction that a history entry stands for, whichever builder wrote it.
 ///
 /// BuildKit writes `RUN /bin/sh -c … # buildkit` and `ENV …`; the classic builder `/bin/sh -c …` for RUN and
-/// `/bin/sh -c #(nop)  ENV …` for the rest (moby, builder/dockerfile/dispatchers.go).
+/// `/bin/sh -c #(nop)  ENV …` for the rest, both with the shell that SHELL set, on Windows `cmd /S /C` (moby,
+/// builder/dockerfile/dispatchers.go).
 #[must_use]
 pub fn instruction(created_by: &str) -> String {
     let text = created_by.trim();
@@ -92,8 +102,12 @@ pub fn instruction(created_by: &str) -> String {
         return rest.trim().to_owned();
     }
     // Build arguments stand before the shell: `|1 NAME=value /bin/sh -c …`.
-    let shell = if text.starts_with('|') { text.find("/bin/sh -c ").map(|at| &text[at..]) } else { Some(text) };
-    match shell.and_then(|text| text.strip_prefix("/bin/sh -c ")) {
+    let is_after_arguments = text.starts_with('|');
+    let command = SHELLS.iter().find_map(|shell| {
+        let start = if is_after_arguments { text.find(shell)? } else { 0 };
+        text[start..].strip_prefix(shell)
+    });
+    match command {
         Some(command) => format!("RUN {}", command.trim()),
         None => text.to_owned(),
     }
@@ -111,6 +125,8 @@ mod tests {
             ("RUN /bin/sh -c apt-get update # buildkit", "RUN /bin/sh -c apt-get update"),
             ("/bin/sh -c apt-get update", "RUN apt-get update"),
             ("|1 V=2 /bin/sh -c make", "RUN make"),
+            ("cmd /S /C setx /M PATH x", "RUN setx /M PATH x"),
+            ("powershell -Command $x = 1; #(nop)  CMD [\"a\"]", "CMD [\"a\"]"),
             ("bazel build ...", "bazel build ..."),
         ] {
             assert_eq!(instruction(created_by), expected);

@@ -12,24 +12,49 @@ use super::{
 use crate::image::{Image, ManifestKind, SourceKind};
 use crate::reference::Name;
 use crate::rootfs::Rootfs;
+use crate::rootfs::windows::WindowsFiles;
 
-/// Whether an image's layers say anything about it that imglint understands. An image that names no operating system
-/// is one for Linux.
-#[must_use]
-pub fn needs_layers(image: &Image) -> bool {
-    image.configuration.is_some() && matches!(image.platform.os.as_str(), "linux" | "")
+/// How an image's layers are looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// They say nothing that imglint understands.
+    None,
+    /// All of them, as a [`Rootfs`]. An image that names no operating system is one for Linux.
+    All,
+    /// Those that are needed, as [`WindowsFiles`].
+    AsNeeded,
 }
 
-/// Gathers the facts. `name` is what the image is pulled by, where there is such a name; `rootfs` are its layers, if
-/// [`needs_layers`] asked for them.
+impl Layers {
+    /// Which of an image's layers are looked into.
+    #[must_use]
+    pub fn of(image: &Image) -> Self {
+        match image.platform.os.as_str() {
+            _ if image.configuration.is_none() => Self::None,
+            "linux" | "" => Self::All,
+            "windows" => Self::AsNeeded,
+            _ => Self::None,
+        }
+    }
+}
+
+/// What was read of an image's layers.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// Nothing, because they would say nothing.
+    None,
+    /// Nothing, and why.
+    OutOfReach(&'a str),
+    /// All.
+    Linux(&'a Rootfs),
+    /// What was needed so far.
+    Windows(&'a WindowsFiles),
+}
+
+/// Gathers the facts. `name` is what the image is pulled by, where there is such a name; `content` is what was read of
+/// the layers that [`Layers::of`] asks for.
 #[must_use]
-pub fn gather(
-    image: &Image,
-    source: SourceKind,
-    name: Option<&Name>,
-    rootfs: Option<&Rootfs>,
-    wanted: &Wanted,
-) -> Facts {
+pub fn gather(image: &Image, source: SourceKind, name: Option<&Name>, content: Content<'_>, wanted: &Wanted) -> Facts {
     let mut facts = Facts {
         reference: name.map_or_else(
             || Fact::not_applicable("the image was not named as a registry names it"),
@@ -40,20 +65,31 @@ pub fn gather(
             ManifestKind::None => Fact::not_applicable("there is no manifest here"),
             kind => Fact::Known(ManifestFact { kind, media_types: image.media_types.clone() }),
         },
-        size: sizes(image, source, rootfs),
+        size: sizes(image, source, content),
         ..Facts::default()
     };
     let Some(configured) = &image.configuration else {
-        nothing_inside(&mut facts, "a schema 1 manifest is not read further, because engines refuse it");
-        facts.windows = Fact::not_applicable("a schema 1 manifest is not read further, because engines refuse it");
-        facts.platform = Fact::not_applicable("a schema 1 manifest is not read further, because engines refuse it");
+        let nothing = Nothing::NotApplicable("a schema 1 manifest is not read further, because engines refuse it");
+        nothing.inside(&mut facts);
+        facts.configuration = nothing.fact();
+        facts.windows = nothing.fact();
+        facts.platform = nothing.fact();
         return facts;
     };
-    facts.windows = windows::windows_facts(image, configured);
+    facts.windows = Fact::not_applicable("it is no Windows image");
     let settings = configuration::configuration(configured);
-    match rootfs {
-        Some(rootfs) => inside(&mut facts, image, &settings, rootfs, wanted),
-        None => nothing_inside(&mut facts, &format!("it is an image for {}", image.platform.os)),
+    let why = format!("it is an image for {}", image.platform.os);
+    match content {
+        Content::Linux(rootfs) => inside(&mut facts, image, &settings, rootfs, wanted),
+        Content::Windows(files) => {
+            Nothing::NotApplicable(&why).inside(&mut facts);
+            let found = windows::collect(image, configured, files, wanted);
+            facts.windows = Fact::Known(found.windows);
+            facts.commands = found.commands;
+            facts.steps = found.steps;
+        }
+        Content::None => Nothing::NotApplicable(&why).inside(&mut facts),
+        Content::OutOfReach(why) => Nothing::Unknown(why).inside(&mut facts),
     }
     facts.configuration = Fact::Known(settings);
     facts
@@ -67,14 +103,7 @@ fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootf
     facts.user = user::user(&settings.user, rootfs);
     // Engines take such an image for one of their own architecture, whichever that is.
     if image.platform.architecture.is_empty() {
-        let why = "the configuration does not say for which architecture the image is";
-        facts.libc = Fact::unknown(why);
-        facts.commands = Fact::unknown(why);
-        facts.off_path = Fact::unknown(why);
-        facts.shell_files = Fact::unknown(why);
-        facts.java_home = Fact::unknown(why);
-        facts.steps = Fact::unknown(why);
-        facts.programs = Fact::unknown(why);
+        Nothing::Unknown("the configuration does not say for which architecture the image is").to_run(facts);
     } else {
         facts.libc = libc::libc(rootfs, &image.platform, &facts.os_release);
         let architecture = &image.platform.architecture;
@@ -109,20 +138,41 @@ fn tools(facts: &mut Facts, path: &mut SearchPath, around: &Surroundings<'_>) {
     facts.java_home = java_home;
 }
 
-fn nothing_inside(facts: &mut Facts, why: &str) {
-    facts.os_release = Fact::not_applicable(why);
-    facts.libc = Fact::not_applicable(why);
-    facts.configuration = Fact::not_applicable(why);
-    facts.user = Fact::not_applicable(why);
-    facts.path = Fact::not_applicable(why);
-    facts.commands = Fact::not_applicable(why);
-    facts.off_path = Fact::not_applicable(why);
-    facts.shell_files = Fact::not_applicable(why);
-    facts.java_home = Fact::not_applicable(why);
-    facts.steps = Fact::not_applicable(why);
-    facts.ca_certificates = Fact::not_applicable(why);
-    facts.time_zones = Fact::not_applicable(why);
-    facts.programs = Fact::not_applicable(why);
+/// Why the layers tell nothing.
+#[derive(Clone, Copy)]
+enum Nothing<'a> {
+    NotApplicable(&'a str),
+    Unknown(&'a str),
+}
+
+impl Nothing<'_> {
+    fn fact<T>(self) -> Fact<T> {
+        match self {
+            Self::NotApplicable(why) => Fact::not_applicable(why),
+            Self::Unknown(why) => Fact::unknown(why),
+        }
+    }
+
+    /// Says so of all that they would have told.
+    fn inside(self, facts: &mut Facts) {
+        facts.os_release = self.fact();
+        facts.user = self.fact();
+        facts.path = self.fact();
+        facts.ca_certificates = self.fact();
+        facts.time_zones = self.fact();
+        self.to_run(facts);
+    }
+
+    /// Says so of all that has to do with running programs.
+    fn to_run(self, facts: &mut Facts) {
+        facts.libc = self.fact();
+        facts.commands = self.fact();
+        facts.off_path = self.fact();
+        facts.shell_files = self.fact();
+        facts.java_home = self.fact();
+        facts.steps = self.fact();
+        facts.programs = self.fact();
+    }
 }
 
 fn reference(name: &Name) -> ReferenceFact {
@@ -134,7 +184,13 @@ fn reference(name: &Name) -> ReferenceFact {
     }
 }
 
-fn sizes(image: &Image, source: SourceKind, rootfs: Option<&Rootfs>) -> SizeFacts {
+fn sizes(image: &Image, source: SourceKind, content: Content<'_>) -> SizeFacts {
+    let uncompressed_bytes = match content {
+        Content::Linux(rootfs) => Fact::Known(rootfs.bytes()),
+        Content::Windows(files) if files.is_whole() => Fact::Known(files.bytes()),
+        Content::Windows(_) => Fact::unknown("not all layers were read"),
+        Content::None | Content::OutOfReach(_) => Fact::unknown("the layers were not read"),
+    };
     let is_compressed = |media_type: &str| media_type.ends_with("gzip") || media_type.ends_with("zstd");
     let compressed_bytes = match source {
         SourceKind::Rootfs => Fact::not_applicable("a folder is not pulled"),
@@ -145,10 +201,5 @@ fn sizes(image: &Image, source: SourceKind, rootfs: Option<&Rootfs>) -> SizeFact
         }
         _ => Fact::unknown("the layers are not compressed here"),
     };
-    SizeFacts {
-        compressed_bytes,
-        uncompressed_bytes: rootfs
-            .map_or_else(|| Fact::unknown("the layers were not read"), |rootfs| Fact::Known(rootfs.bytes())),
-        layers: image.layers.len(),
-    }
+    SizeFacts { compressed_bytes, uncompressed_bytes, layers: image.layers.len() }
 }

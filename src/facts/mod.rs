@@ -31,7 +31,7 @@ use crate::platform::Platform;
 use crate::tables::System;
 use crate::verdict::Place;
 
-pub use gather::{gather, needs_layers};
+pub use gather::{Content, Layers, gather};
 
 /// Something that was looked for: known, or why not.
 ///
@@ -140,7 +140,7 @@ pub struct Facts {
     pub ca_certificates: Fact<system_files::Presence>,
     /// The time zone database.
     pub time_zones: Fact<system_files::Presence>,
-    /// The release of Windows that the image is based on.
+    /// What is known of a Windows image beside its commands and steps.
     pub windows: Fact<windows::Windows>,
     /// Programs that will run in the image, and what its files predict of them.
     pub programs: Fact<Vec<programs::ProgramFact>>,

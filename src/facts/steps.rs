@@ -114,16 +114,24 @@ fn fact(needs: &[String], decided: &BTreeMap<&str, Decision>) -> StepFact {
         Decision::Open(problem) => Some((**problem).clone()),
         Decision::Met | Decision::Moot => None,
     };
-    let problems: Vec<StepProblem> = needs.iter().filter_map(problem).collect();
-    let has = |outcome| problems.iter().any(|problem| problem.outcome == outcome && !problem.lesser);
-    let outcome = if has(Outcome::Fail) {
-        Outcome::Fail
-    } else if has(Outcome::Unknown) {
-        Outcome::Unknown
-    } else {
-        Outcome::Pass
-    };
-    StepFact { outcome, needs, problems }
+    let problems = needs.iter().filter_map(problem).collect();
+    StepFact::new(needs, problems)
+}
+
+impl StepFact {
+    /// What follows from the problems for the step.
+    #[must_use]
+    pub fn new(needs: Vec<String>, problems: Vec<StepProblem>) -> Self {
+        let has = |outcome| problems.iter().any(|problem: &StepProblem| problem.outcome == outcome && !problem.lesser);
+        let outcome = if has(Outcome::Fail) {
+            Outcome::Fail
+        } else if has(Outcome::Unknown) {
+            Outcome::Unknown
+        } else {
+            Outcome::Pass
+        };
+        Self { outcome, needs, problems }
+    }
 }
 
 impl Available<'_> {
@@ -134,6 +142,8 @@ impl Available<'_> {
             Some(NeedFact::PythonCrypto) => !is_usable("python3"),
             Some(NeedFact::DotnetRuntime) => !is_usable("dotnet"),
             Some(NeedFact::Java) => false,
+            // No step of a Linux image has it.
+            Some(NeedFact::WindowsPowershell) => true,
             // A version is asked of what is there.
             None => need.least.is_some() && need.lesser && !need.commands.iter().any(|name| is_usable(name)),
         };
@@ -151,6 +161,7 @@ impl Available<'_> {
             (None, Some(NeedFact::PythonCrypto)) => self.python_crypto(),
             (None, Some(NeedFact::DotnetRuntime)) => self.dotnet_runtime(need),
             (None, Some(NeedFact::Java)) => self.java(need),
+            (None, Some(NeedFact::WindowsPowershell)) => None,
             (None, None) => self.one_of(&need.commands, need),
         }?;
         problem.need.clone_from(&need.id);

@@ -42,6 +42,8 @@ pub struct Fetched {
     pub what: String,
     /// As the source said, empty if it did not.
     pub media_type: String,
+    /// The platform by the list that named it, if one did.
+    pub listed: Option<Platform>,
     /// Of the bytes.
     pub digest: Digest,
     /// The document, at most [`manifest::LARGEST_DOCUMENT`].
@@ -59,7 +61,8 @@ pub fn images(documents: &dyn Documents, name: Option<&str>, choice: &PlatformCh
     match manifest::parse(&root.what, &root.media_type, &root.bytes)? {
         Document::Index(index) => read.of_index(&what, index, choice),
         Document::Manifest(manifest) => {
-            let image = read.image(&what, root.digest, &manifest, None, &[])?;
+            let listed = root.listed.filter(|listed| !listed.is_unknown());
+            let image = read.image(&what, root.digest, &manifest, listed.as_ref(), &[])?;
             only_platform(&what, image, choice)
         }
         Document::Schema1(schema1) => Ok(vec![read.schema1(root.digest, &schema1.architecture)]),

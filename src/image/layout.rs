@@ -31,7 +31,13 @@ impl Layout {
         let bytes = self.files.document("index.json")?.ok_or_else(|| {
             Error::broken(format!("{} is no OCI image layout: it has no index.json", self.files.what()))
         })?;
-        Ok(Fetched { what, media_type: manifest::OCI_INDEX.to_owned(), digest: Digest::of(&bytes), bytes })
+        Ok(Fetched {
+            what,
+            media_type: manifest::OCI_INDEX.to_owned(),
+            listed: None,
+            digest: Digest::of(&bytes),
+            bytes,
+        })
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
@@ -113,6 +119,7 @@ impl Documents for Layout {
             [one] => Ok(Fetched {
                 what: self.files.what().to_owned(),
                 media_type: one.media_type.clone(),
+                listed: one.platform.clone(),
                 digest: one.digest.clone(),
                 bytes: self.blob(one)?,
             }),
@@ -141,7 +148,7 @@ impl Source for Layout {
     fn open_layer(&self, layer: &Layer) -> Result<LayerBytes> {
         match self.files.layer(&layer.key)? {
             Some((_, bytes)) => Ok(bytes),
-            None => Err(Error::broken(format!("{}: {} is missing", self.files.what(), layer.key))),
+            None => Err(Error::not_found(format!("{}: {} is missing", self.files.what(), layer.key))),
         }
     }
 }

@@ -143,6 +143,15 @@ pub struct Layer {
     pub(crate) key: String,
 }
 
+impl Layer {
+    /// Whether a registry may not have it: it names other places, or is of a type that must not be passed on
+    /// (image-spec, layer.md, "Non-Distributable Layers"; Docker's `foreign`).
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        !self.urls.is_empty() || ["foreign", "nondistributable"].iter().any(|word| self.media_type.contains(word))
+    }
+}
+
 impl Image {
     /// The sum of the layers' stored sizes in bytes.
     #[must_use]

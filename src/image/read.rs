@@ -9,7 +9,7 @@ use std::thread;
 use super::{Error, Image, Layer, LayerBytes, Result, Source};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::layer::decompress::{self, CHUNK};
-use crate::layer::{self, LayerIndex, scan};
+use crate::layer::{self, LayerIndex, scan_until};
 
 /// How many chunks may wait between fetching and decompressing a layer.
 const WAITING: usize = 4;
@@ -20,7 +20,20 @@ const WAITING: usize = 4;
 /// # Errors
 /// The first layer that cannot be had or is not what its digests say; the others are then abandoned.
 pub fn layers(source: &dyn Source, image: &Image, jobs: usize) -> Result<Vec<Arc<LayerIndex>>> {
-    let mut order: Vec<&Layer> = image.layers.iter().collect();
+    chosen(source, image, &|_| true, jobs).map(|read| read.into_iter().flatten().collect())
+}
+
+/// As [`layers`], but only the layers that `is_chosen`; in their places, nothing in those of the others.
+///
+/// # Errors
+/// As [`layers`].
+pub fn chosen(
+    source: &dyn Source,
+    image: &Image,
+    is_chosen: &dyn Fn(&Layer) -> bool,
+    jobs: usize,
+) -> Result<Vec<Option<Arc<LayerIndex>>>> {
+    let mut order: Vec<&Layer> = image.layers.iter().filter(|layer| is_chosen(layer)).collect();
     order.sort_by_key(|layer| std::cmp::Reverse(layer.bytes));
     let done: Vec<Mutex<Option<Arc<LayerIndex>>>> = image.layers.iter().map(|_| Mutex::new(None)).collect();
     let (next, stop, failure) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
@@ -47,7 +60,37 @@ pub fn layers(source: &dyn Source, image: &Image, jobs: usize) -> Result<Vec<Arc
     if let Some(error) = lock(&failure).take() {
         return Err(error);
     }
-    Ok(done.iter().filter_map(|slot| lock(slot).take()).collect())
+    Ok(done.iter().map(|slot| lock(slot).take()).collect())
+}
+
+/// Reads one layer until `enough`, called with the path of each member, says so. The second part of the result is
+/// whether all was read: only then could digest and DiffID be verified.
+///
+/// # Errors
+/// The layer cannot be had, or is not what its digests say as far as it was read.
+pub fn layer_until(
+    source: &dyn Source,
+    layer: &Layer,
+    enough: &mut (dyn FnMut(&str) -> bool + Send),
+) -> Result<(Arc<LayerIndex>, bool)> {
+    match source.open_layer(layer)? {
+        LayerBytes::Indexed(index) => verified(layer, index).map(|index| (index, true)),
+        LayerBytes::Stream(stream) => stream_until(stream, layer, enough),
+    }
+}
+
+/// As [`layer_until`], of a stream that was opened before.
+///
+/// # Errors
+/// As [`layer_until`].
+pub fn stream_until(
+    stream: Box<dyn Read + Send>,
+    layer: &Layer,
+    enough: &mut (dyn FnMut(&str) -> bool + Send),
+) -> Result<(Arc<LayerIndex>, bool)> {
+    let (index, is_whole) = index(layer, stream, &AtomicBool::new(false), enough)?;
+    let index = Arc::new(index);
+    Ok(if is_whole { (verified(layer, index)?, true) } else { (index, false) })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -57,8 +100,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn read_layer(source: &dyn Source, layer: &Layer, stop: &AtomicBool) -> Result<Arc<LayerIndex>> {
     let index = match source.open_layer(layer)? {
         LayerBytes::Indexed(index) => index,
-        LayerBytes::Stream(stream) => Arc::new(index(layer, stream, stop)?),
+        LayerBytes::Stream(stream) => Arc::new(index(layer, stream, stop, &mut |_| false)?.0),
     };
+    verified(layer, index)
+}
+
+/// The index of a layer, if its content is what the configuration says.
+fn verified(layer: &Layer, index: Arc<LayerIndex>) -> Result<Arc<LayerIndex>> {
     match (&layer.diff_id, &index.diff_id) {
         (Some(wanted), Some(actual)) if wanted != actual => Err(Error::broken(format!(
             "{}: its content has the DiffID {actual}, but the configuration says {wanted}",
@@ -69,14 +117,25 @@ fn read_layer(source: &dyn Source, layer: &Layer, stop: &AtomicBool) -> Result<A
 }
 
 /// Fetching and hashing run on a thread of their own, decompressing and indexing here.
-fn index(layer: &Layer, stream: Box<dyn Read + Send>, stop: &AtomicBool) -> Result<LayerIndex> {
+fn index(
+    layer: &Layer,
+    stream: Box<dyn Read + Send>,
+    stop: &AtomicBool,
+    enough: &mut (dyn FnMut(&str) -> bool + Send),
+) -> Result<(LayerIndex, bool)> {
     thread::scope(|scope| {
         let (full, chunks) = sync_channel(WAITING);
         let (empty, buffers) = sync_channel(WAITING + 1);
         let algorithm = layer.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
         let fetch = scope.spawn(move || fetch(stream, algorithm, &full, &buffers, stop));
         let mut chunks = Chunks { chunks, empty, current: Vec::new(), at: 0, failure: None };
-        let result = decompress::open(&mut chunks).map_err(layer::Error::Read).and_then(|(_, tar)| scan(tar));
+        let result =
+            decompress::open(&mut chunks).map_err(layer::Error::Read).and_then(|(_, tar)| scan_until(tar, enough));
+        if let Ok((_, false)) = result {
+            // Nobody listens to the fetching thread any more, which ends it.
+            drop(chunks);
+            return result.map_err(|error| Error::broken(format!("{}: {error}", name(layer))));
+        }
         // What a decoder leaves behind still counts for the digest; and a wrong digest explains a broken stream.
         let rest = decompress::drain(&mut chunks).map_err(layer::Error::Read);
         let failure = chunks.failure.take();

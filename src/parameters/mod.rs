@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::platform::Platform;
 use crate::spelling;
+use crate::tables::windows::windows;
 
 pub mod size;
 mod version;
@@ -30,9 +31,15 @@ pub struct Parameter {
     /// The only values there are; empty allows all of the kind.
     #[serde(default)]
     pub allowed: Vec<String>,
-    /// Whether it takes several values with commas between them.
+    /// Whether it takes several values: with commas between them, or set one after the other.
     #[serde(default)]
     pub list: bool,
+    /// Other defaults for images of certain operating systems, by Go's GOOS.
+    #[serde(default)]
+    pub default_on: BTreeMap<String, String>,
+    /// Other defaults when certain other parameters are set, by their names.
+    #[serde(default)]
+    pub default_with: BTreeMap<String, String>,
 }
 
 /// The kinds of values.
@@ -47,6 +54,8 @@ pub enum ParameterKind {
     Platform,
     /// A [`size`].
     Size,
+    /// A Windows host: its version, or the tag of a base image.
+    WindowsHost,
 }
 
 impl fmt::Display for ParameterKind {
@@ -56,6 +65,7 @@ impl fmt::Display for ParameterKind {
             Self::Version => "version",
             Self::Platform => "platform",
             Self::Size => "size",
+            Self::WindowsHost => "windows-host",
         })
     }
 }
@@ -90,6 +100,8 @@ pub type Declared = BTreeMap<String, Parameter>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
     values: BTreeMap<String, Vec<Value>>,
+    /// What stands in for values that were not set, by operating system.
+    on: BTreeMap<String, BTreeMap<String, Vec<Value>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,17 +119,35 @@ impl Parameters {
     /// # Errors
     /// A key that is not declared, or a value that its parameter does not take.
     pub fn new<K: AsRef<str>, V: AsRef<str>>(declared: &Declared, set: &[(K, V)]) -> Result<Self, Error> {
-        let mut values = BTreeMap::new();
-        for (key, parameter) in declared {
-            values.insert(key.clone(), parameter.read(key, &parameter.default)?);
-        }
+        let mut values: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (key, value) in set {
             let key = key.as_ref();
             let parameter = declared.get(key).ok_or_else(|| unknown(declared, key))?;
-            let given = Some(value.as_ref()).filter(|text| !text.trim().is_empty());
-            values.insert(key.to_owned(), parameter.read(key, given.unwrap_or(&parameter.default))?);
+            let read = parameter.read(key, value.as_ref())?;
+            let before = values.remove(key).filter(|_| parameter.list && !read.is_empty()).unwrap_or_default();
+            let new = read.into_iter().filter(|one| !before.contains(one)).collect();
+            values.insert(key.to_owned(), [before, new].concat());
         }
-        Ok(Self { values })
+        values.retain(|_, read| !read.is_empty());
+        let given: Vec<String> = values.keys().cloned().collect();
+        let mut on: BTreeMap<String, BTreeMap<String, Vec<Value>>> = BTreeMap::new();
+        for (key, parameter) in declared.iter().filter(|(key, _)| !given.contains(key)) {
+            let with = parameter.default_with.iter().find(|(other, _)| given.contains(other));
+            let default = with.map_or(&parameter.default, |(_, default)| default);
+            values.insert(key.clone(), parameter.read(key, default)?);
+            for (system, default) in &parameter.default_on {
+                on.entry(system.clone()).or_default().insert(key.clone(), parameter.read(key, default)?);
+            }
+        }
+        Ok(Self { values, on })
+    }
+
+    /// The same for an image of an operating system, on which some defaults are others.
+    #[must_use]
+    pub fn on(&self, system: &str) -> Self {
+        let mut own = self.clone();
+        own.values.extend(self.on.get(system).into_iter().flatten().map(|(key, read)| (key.clone(), read.clone())));
+        own
     }
 
     /// The text of a parameter, if it has one.
@@ -215,6 +245,17 @@ impl Parameter {
             ParameterKind::Platform => {
                 Platform::from_str(text).map(Value::Platform).map_err(|error| wrong(error.to_string()))
             }
+            ParameterKind::WindowsHost => match windows().ok().and_then(|table| table.host(text)) {
+                Some(_) => Ok(Value::Text(text.to_owned())),
+                None => {
+                    let known = windows().map(|table| table.host_names().collect::<Vec<_>>()).unwrap_or_default();
+                    let suggestion = spelling::suggestion(text, known.iter().copied());
+                    let known = known.join(", ");
+                    Err(wrong(format!(
+                        "{text:?} is no Windows host{suggestion}: a version such as 10.0.20348, or one of {known}"
+                    )))
+                }
+            },
             ParameterKind::Size => size::parse(text).map(Value::Size).map_err(|error| wrong(error.to_string())),
         }
     }
@@ -254,6 +295,33 @@ mod tests {
         assert_eq!(parameters.platform("worker"), Some(&Platform::new("linux", "amd64")));
         let parameters = Parameters::new(&declared(), &[("dotnet", "10")]).unwrap();
         assert_eq!(parameters.text("dotnet").as_deref(), Some("10.0"), "spelt as allowed");
+    }
+
+    #[test]
+    fn lists_grow_and_other_things_are_replaced() {
+        let set = [("steps", "bash"), ("steps", "python,bash"), ("server", "2023.1"), ("server", "2024.1")];
+        let parameters = Parameters::new(&declared(), &set).unwrap();
+        assert_eq!(parameters.texts("steps"), ["bash", "python"]);
+        assert_eq!(parameters.text("server").as_deref(), Some("2024.1"));
+    }
+
+    #[test]
+    fn defaults_depend_on_the_system_and_on_what_else_is_set() {
+        let text = r#"
+            steps = { kind = "text", description = "d", example = "x", default = "bash", default-on = { windows = "powershell" } }
+            worker = { kind = "text", description = "d", example = "x", default = "linux", default-with = { host = "windows" } }
+            host = { kind = "windows-host", description = "d", example = "ltsc2022" }
+        "#;
+        let declared: Declared = crate::toml_file::parse("declared", text).unwrap();
+        let parameters = |set: &[(&str, &str)]| Parameters::new(&declared, set).unwrap();
+        let text = |parameters: Parameters, key: &str| parameters.text(key).unwrap_or_default();
+        assert_eq!(text(parameters(&[]).on("linux"), "steps"), "bash");
+        assert_eq!(text(parameters(&[]).on("windows"), "steps"), "powershell");
+        assert_eq!(text(parameters(&[("steps", "python")]).on("windows"), "steps"), "python");
+        assert_eq!(text(parameters(&[]), "worker"), "linux");
+        assert_eq!(text(parameters(&[("host", "10.0.20348")]), "worker"), "windows");
+        let error = Parameters::new(&declared, &[("host", "ltsc2023")]).unwrap_err().to_string();
+        assert!(error.contains("did you mean `ltsc2022`") && error.contains("10.0.20348"), "{error}");
     }
 
     #[test]

@@ -6,15 +6,15 @@
 mod json;
 mod steps;
 mod text;
+mod windows;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::facts::Facts;
+use crate::facts::{Facts, SizeFacts};
 use crate::image::{Image, SourceKind};
-use crate::layer::LayerIndex;
 use crate::lint::{Finding, Judgement};
 use crate::parameters::Parameters;
 use crate::platform::Platform;
@@ -130,6 +130,22 @@ pub struct LayerReport {
     pub bytes: u64,
     /// The history entry that made it.
     pub created_by: Option<String>,
+    /// How much of it was read.
+    #[serde(default)]
+    pub read: LayerRead,
+}
+
+/// How much of a layer was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerRead {
+    /// All of it; digest and DiffID are right.
+    #[default]
+    Whole,
+    /// Its beginning, up to what was needed; the digest could not be verified.
+    Part,
+    /// Nothing.
+    None,
 }
 
 /// A finding as the report has it.
@@ -177,15 +193,10 @@ impl Report {
 }
 
 impl ImageReport {
-    /// What is reported of an image; `layers` are the indexes of its layers, where they were read.
+    /// What is reported of an image; `read` says how much of each layer was read, and `sizes` what that told.
     #[must_use]
-    pub fn new(
-        reference: &str,
-        source: SourceKind,
-        image: &Image,
-        layers: Option<&[std::sync::Arc<LayerIndex>]>,
-    ) -> Self {
-        let uncompressed = layers.map(|layers| layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.bytes)));
+    pub fn new(reference: &str, source: SourceKind, image: &Image, read: &[LayerRead], sizes: &SizeFacts) -> Self {
+        let uncompressed = sizes.uncompressed_bytes.known().copied();
         Self {
             reference: reference.to_owned(),
             source: Some(source),
@@ -200,13 +211,15 @@ impl ImageReport {
             layers: image
                 .layers
                 .iter()
-                .map(|layer| LayerReport {
+                .zip(read)
+                .map(|(layer, read)| LayerReport {
                     index: layer.index,
                     digest: layer.digest.clone(),
                     diff_id: layer.diff_id.clone(),
                     media_type: Some(layer.media_type.clone()).filter(|text| !text.is_empty()),
                     bytes: layer.bytes,
                     created_by: layer.created_by.clone(),
+                    read: *read,
                 })
                 .collect(),
         }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{ImageReport, ImageResult, Report, ReportedFinding, steps};
+use super::{ImageReport, ImageResult, LayerRead, Report, ReportedFinding, steps, windows};
 use crate::facts::configuration::instruction;
 use crate::printable::{excerpt, printable};
 use crate::verdict::{Evidence, Outcome, Severity, Verdict};
@@ -91,6 +91,8 @@ impl Page {
         }
         if self.style.verbose {
             self.details(&result.image);
+        } else if result.image.layers.iter().any(|layer| layer.read != LayerRead::Whole) {
+            self.fetched(&result.image);
         }
         for finding in &result.findings {
             self.out.push('\n');
@@ -99,7 +101,7 @@ impl Page {
         if !result.findings.is_empty() {
             self.out.push('\n');
         }
-        for (label, text) in steps::table(result) {
+        for (label, text) in windows::rows(result).into_iter().chain(steps::table(result)) {
             self.wrapped_with(&format!("  {label:<16}"), &" ".repeat(18), &text);
         }
         self.ids("passed", &result.passed);
@@ -112,7 +114,7 @@ impl Page {
         }
         let fetched = image.fetched_bytes.map(|bytes| format!(", {} fetched", size(bytes))).unwrap_or_default();
         let (stored, unpacked) = (image.compressed_bytes.unwrap_or_default(), image.uncompressed_bytes);
-        let unpacked = unpacked.map_or("layers not read".to_owned(), |bytes| format!("{} unpacked", size(bytes)));
+        let unpacked = unpacked.map_or("not all layers read".to_owned(), |bytes| format!("{} unpacked", size(bytes)));
         self.line(format_args!(
             "  {DIM}{} layers, {} stored, {unpacked}{fetched}{DIM:#}",
             image.layers.len(),
@@ -124,7 +126,19 @@ impl Page {
                 .as_deref()
                 .map(|text| excerpt(&instruction(text), LONGEST_INSTRUCTION))
                 .unwrap_or_default();
-            self.line(format_args!("  {DIM}layer {}: {}  {by}{DIM:#}", layer.index, size(layer.bytes)));
+            let read = match layer.read {
+                LayerRead::Whole => "",
+                LayerRead::Part => ", read in part",
+                LayerRead::None => ", not read",
+            };
+            self.line(format_args!("  {DIM}layer {}: {}{read}  {by}{DIM:#}", layer.index, size(layer.bytes)));
+        }
+    }
+
+    /// How much of an image was fetched, where not all of it was.
+    fn fetched(&mut self, image: &ImageReport) {
+        if let (Some(fetched), Some(stored)) = (image.fetched_bytes, image.compressed_bytes) {
+            self.line(format_args!("  {DIM}{} of {} fetched{DIM:#}", size(fetched), size(stored)));
         }
     }
 

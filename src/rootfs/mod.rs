@@ -2,6 +2,7 @@
 //! which history entry gave a file.
 
 mod access;
+pub mod windows;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -41,6 +41,9 @@ pub struct Need {
     /// What is decided by a fact of its own.
     #[serde(default)]
     pub fact: Option<NeedFact>,
+    /// In Windows images: file names of which one has to be on `PATH`, or whole paths.
+    #[serde(default)]
+    pub windows: Vec<String>,
     /// The least version of the first of the commands; of a .NET runtime the release that is taken.
     #[serde(default)]
     pub least: Option<String>,
@@ -67,6 +70,8 @@ pub enum NeedFact {
     DotnetRuntime,
     /// Java, by `JAVA_HOME` or on `PATH`.
     Java,
+    /// Windows PowerShell, or as the lesser evil PowerShell Core.
+    WindowsPowershell,
 }
 
 /// A type of step.
@@ -79,6 +84,9 @@ pub struct Step {
     pub title: String,
     /// The ids of what it needs.
     pub needs: Vec<String>,
+    /// The ids of what it needs of a Windows image; nothing for a type that runs in images for Linux only.
+    #[serde(default)]
+    pub windows_needs: Option<Vec<String>>,
 }
 
 /// The table, read when it is first asked for.
@@ -101,6 +109,7 @@ impl Need {
                 format!(".NET runtime {}", self.least.as_deref().unwrap_or_default())
             }
             (None, Some(NeedFact::Java)) => "java".to_owned(),
+            (None, Some(NeedFact::WindowsPowershell)) => "Windows PowerShell".to_owned(),
             (None, None) => self.commands.join("/"),
         }
     }
@@ -141,13 +150,18 @@ mod tests {
         for need in &table.need {
             let kinds = [!need.commands.is_empty(), need.path.is_some(), need.fact.is_some()];
             assert_eq!(kinds.iter().filter(|kind| **kind).count(), 1, "{} says in one way what it is", need.id);
-            let is_asked = |step: &Step| step.needs.contains(&need.id);
+            let is_asked =
+                |step: &Step| step.needs.iter().chain(step.windows_needs.iter().flatten()).any(|id| *id == need.id);
             assert!(table.step.iter().any(is_asked), "no step needs {}", need.id);
             assert!(!need.without.ends_with('.'), "{}", need.id);
         }
         for step in &table.step {
-            for id in &step.needs {
+            for id in step.needs.iter().chain(step.windows_needs.iter().flatten()) {
                 assert!(table.need(id).is_some(), "{} needs {id}, which is no [[need]]", step.id);
+            }
+            assert!(step.windows_needs.is_some() || step.needs.iter().any(|need| need == "bash"), "{}", step.id);
+            for need in step.windows_needs.iter().flatten().filter_map(|id| table.need(id)) {
+                assert!(!need.windows.is_empty() || need.fact.is_some(), "{} is told for Windows", need.id);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Source;
 use crate::toml_file;
@@ -22,8 +22,66 @@ pub struct WindowsTable {
     pub sources: Vec<Source>,
     /// The builds since which hosts run containers of older builds, in order.
     pub stable_since: Vec<u32>,
+    /// The hosts that are told of when nobody names any.
+    pub usual_hosts: Vec<String>,
+    /// The endings of files that are started without them.
+    pub path_endings: Vec<String>,
+    /// The kinds of base images.
+    pub base: Vec<WindowsBase>,
     /// The releases, by build.
     pub release: Vec<WindowsRelease>,
+}
+
+/// A kind of base image, and what it brings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WindowsBase {
+    /// Which.
+    pub kind: WindowsKind,
+    /// What people call it.
+    pub title: String,
+    /// The least that its layers have as stored in a registry, in bytes.
+    pub least_bytes: u64,
+    /// The most, in bytes.
+    #[serde(default)]
+    pub most_bytes: Option<u64>,
+    /// `PATH` by its registry.
+    pub path: String,
+    /// Files that it has.
+    pub files: Vec<String>,
+}
+
+/// The kinds of base images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WindowsKind {
+    /// Nano Server.
+    Nanoserver,
+    /// Server Core.
+    Servercore,
+    /// Server with desktop (`windows/server`).
+    Server,
+    /// Windows (`windows`).
+    Windows,
+    /// One of the last three: which, could not be told.
+    ServercoreOrLarger,
+    /// No Windows at all, only its registry: for HostProcess containers of Kubernetes.
+    HostProcess,
+}
+
+impl WindowsKind {
+    /// What people call it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Nanoserver => "Nano Server",
+            Self::Servercore => "Server Core",
+            Self::Server => "Windows Server",
+            Self::Windows => "Windows",
+            Self::ServercoreOrLarger => "Server Core or larger",
+            Self::HostProcess => "an image for HostProcess containers",
+        }
+    }
 }
 
 /// One release of Windows.
@@ -89,6 +147,11 @@ impl WindowsTable {
         by_tag.map(|release| WindowsBuild { build: release.build, revision: None }).or_else(|| WindowsBuild::read(name))
     }
 
+    /// All tags that a host may be named by.
+    pub fn host_names(&self) -> impl Iterator<Item = &str> {
+        self.release.iter().flat_map(|release| &release.tags).map(String::as_str)
+    }
+
     /// Whether a host runs an image by process isolation; nothing where only revisions that are not given would tell.
     #[must_use]
     pub fn runs_as_process(&self, host: WindowsBuild, image: WindowsBuild) -> Option<bool> {
@@ -108,6 +171,23 @@ impl WindowsTable {
         Some((oldest..=host.build).contains(&image.build))
     }
 
+    /// What a kind of base image brings; nothing for HostProcess images.
+    #[must_use]
+    pub fn base(&self, kind: WindowsKind) -> Option<&WindowsBase> {
+        let listed = match kind {
+            WindowsKind::Nanoserver | WindowsKind::HostProcess => kind,
+            _ => WindowsKind::ServercoreOrLarger,
+        };
+        self.base.iter().find(|base| base.kind == listed)
+    }
+
+    /// The kind of base image whose layers have this size in bytes, as stored in a registry.
+    #[must_use]
+    pub fn base_of_size(&self, bytes: u64) -> Option<&WindowsBase> {
+        let fits = |base: &&WindowsBase| bytes >= base.least_bytes && base.most_bytes.is_none_or(|most| bytes <= most);
+        self.base.iter().find(fits)
+    }
+
     /// Whether a host runs an image by Hyper-V isolation.
     #[must_use]
     pub fn runs_by_hyperv(&self, host: WindowsBuild, image: WindowsBuild) -> bool {
@@ -125,6 +205,20 @@ mod tests {
     }
 
     /// containerd/platforms, `platform_windows_compat_test.go`.
+    #[test]
+    fn kinds_are_told_by_the_sizes_of_real_base_layers() {
+        let table = windows().unwrap();
+        let kind = |bytes| table.base_of_size(bytes).map(|base| base.kind);
+        for bytes in [101_145_811, 122_099_566, 197_650_532, 252_691_002 + 183_000_000] {
+            assert_eq!(kind(bytes), Some(WindowsKind::Nanoserver), "{bytes}");
+        }
+        for bytes in [1_707_943_932, 1_251_699_055 + 955_800_778, 1_386_029_089] {
+            assert_eq!(kind(bytes), Some(WindowsKind::ServercoreOrLarger), "{bytes}");
+        }
+        assert_eq!((kind(8_192), kind(600_000_000)), (None, None));
+        assert!(table.usual_hosts.iter().all(|host| table.host(host).is_some()));
+    }
+
     #[test]
     fn hosts_run_images_as_containerd_says() {
         for (host, image, expected) in [

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use imglint::digest::Digest;
 use imglint::facts::programs::{PAYLOAD_FOLDER, Payload, ProblemKind, ProgramFact, Wanted};
-use imglint::facts::{Fact, gather};
+use imglint::facts::{Content, Fact, gather};
 use imglint::image::{self, Image, ManifestKind, SourceKind, config};
 use imglint::layer::{LayerIndex, scan};
 use imglint::rootfs::{Rootfs, StackedLayer};
@@ -71,7 +71,7 @@ impl Reader {
             configuration: Some(configuration),
             layers: Vec::new(),
         };
-        match gather(&image, SourceKind::Oci, None, Some(&rootfs), wanted).programs {
+        match gather(&image, SourceKind::Oci, None, Content::Linux(&rootfs), wanted).programs {
             Fact::Known(programs) => programs,
             other => panic!("{other:?}"),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imglint::facts::programs::Wanted;
-use imglint::facts::{Command, Fact, Facts, Libc, OsRelease, gather};
+use imglint::facts::{Command, Content, Fact, Facts, Libc, OsRelease, gather};
 use imglint::image::config::{Configuration, RunConfiguration};
 use imglint::image::{Image, ManifestKind, SourceKind};
 use imglint::layer::scan;
@@ -77,7 +77,7 @@ impl Made {
             index: Arc::new(scan(tar.as_slice()).unwrap()),
             instruction: Some("COPY . .".to_owned()),
         });
-        gather(&image, SourceKind::Oci, None, Some(&Rootfs::new(layers.collect())), &Wanted::default())
+        gather(&image, SourceKind::Oci, None, Content::Linux(&Rootfs::new(layers.collect())), &Wanted::default())
     }
 
     pub fn libc(self) -> Libc {

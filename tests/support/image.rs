@@ -52,6 +52,23 @@ impl Tar {
         self.entry(path, 0o777, b'2', target, b"")
     }
 
+    /// Adds another name of a file.
+    pub fn hard_link(self, path: &str, target: &str) -> Self {
+        self.entry(path, 0o644, b'1', target, b"")
+    }
+
+    /// Adds PAX records, which speak of the next entry.
+    pub fn pax(self, records: &[(&str, &str)]) -> Self {
+        let record = |(key, value): &(&str, &str)| {
+            let length = key.len() + value.len() + 3;
+            // The length counts its own digits.
+            let digits = (length + 2).to_string().len();
+            format!("{} {key}={value}\n", length + digits)
+        };
+        let text: String = records.iter().map(record).collect();
+        self.entry("PaxHeaders.0/x", 0o644, b'x', "", text.as_bytes())
+    }
+
     /// Adds a whiteout: `path` of the layers below is gone.
     pub fn whiteout(self, path: &str) -> Self {
         let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));

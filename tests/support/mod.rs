@@ -19,6 +19,7 @@ pub mod listing;
 pub mod lying_registry;
 pub mod still_registry;
 pub mod tars;
+pub mod windows;
 
 /// The gate to a real part: its address as `tests/run` exports it in `variable`. Without it the test says that it is
 /// left out and should return; under `tests/run` (`IMGLINT_TEST_ALL`) a part that is missing is a failure.

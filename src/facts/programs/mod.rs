@@ -178,9 +178,13 @@ pub struct LibraryFact {
     pub looked_in: Vec<String>,
 }
 
-/// The programs to predict.
+/// What facts are wanted for beside the image itself: programs and steps that will run in it, hosts it will run on.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
+    /// The types of steps that are meant to run in a Windows image: what only others need is not fetched.
+    pub steps: Vec<String>,
+    /// Hosts that a Windows image is meant to run on, as they are named.
+    pub hosts: Vec<String>,
     /// Releases of .NET of which a program is only described, such as `8.0`.
     pub releases: Vec<String>,
     /// Paths of programs in the image.

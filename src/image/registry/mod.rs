@@ -5,6 +5,7 @@ mod blob;
 mod challenge;
 mod clients;
 mod credentials;
+mod foreign;
 mod hosts;
 mod options;
 mod retry;
@@ -25,6 +26,7 @@ use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind, documen
 use crate::digest::{Digest, Hasher};
 use crate::platform::PlatformChoice;
 use crate::reference::Name;
+pub use foreign::{ForeignLayer, foreign};
 pub use options::{Places, RegistryOptions, Retries};
 use session::Session;
 use transport::Get;
@@ -130,7 +132,7 @@ impl Documents for Registry {
             verify(&session.image, expected, &media_type, &bytes)?;
         }
         let digest = session.name.digest.clone().unwrap_or_else(|| Digest::of(&bytes));
-        Ok(Fetched { what: session.image.clone(), media_type, digest, bytes })
+        Ok(Fetched { what: session.image.clone(), media_type, listed: None, digest, bytes })
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {

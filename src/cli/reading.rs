@@ -1,0 +1,287 @@
+//! Reads images: opens their sources, reads the layers that are needed, and gathers facts.
+//!
+//! Of a Windows image, whose base layers are large and rarely say more than its configuration, only what decides
+//! something is read: small layers first, then those above the base, then the base, no further than to the last file
+//! that is asked for.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use super::args::{FailOn, SourceArguments};
+use super::check::Target;
+use crate::facts::configuration::instruction;
+use crate::facts::programs::Wanted;
+use crate::facts::windows::base_layers;
+use crate::facts::{Content, Facts, Layers, gather};
+use crate::image::registry::{self, RegistryOptions};
+use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
+use crate::parameters::size;
+use crate::printable::excerpt;
+use crate::reference::{ImageReference, NotAReference};
+use crate::report::{ImageReport, LayerRead};
+use crate::rootfs::windows::{WindowsFiles, WindowsLayer, fold};
+use crate::rootfs::{Rootfs, StackedLayer};
+use crate::verdict::{Outcome, Severity};
+
+/// Up to which size a layer is read whatever it may be needed for, and how much of such layers in all, in bytes.
+const SMALL_LAYER: u64 = 1 << 20;
+const SMALL_LAYERS: u64 = 4 << 20;
+
+/// Reads images, with everything that the command line says about reaching them.
+pub(super) struct Reader<'a> {
+    arguments: &'a SourceArguments,
+    options: SourceOptions,
+    jobs: usize,
+    wanted: Wanted,
+    /// For whom facts are gathered: what decides nothing for them is not fetched.
+    targets: &'a [Target],
+    fail_on: FailOn,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(arguments: &'a SourceArguments, wanted: Wanted, targets: &'a [Target], fail_on: FailOn) -> Self {
+        let options = SourceOptions {
+            registry: RegistryOptions {
+                auth_file: arguments.registry_auth.clone(),
+                ca: arguments.tls_ca.clone(),
+                client_cert: arguments.tls_cert.clone(),
+                client_key: arguments.tls_key.clone(),
+                insecure: arguments.insecure_registry.clone(),
+                timeout: arguments.timeout,
+                ..RegistryOptions::default()
+            },
+            engine: arguments.engine.clone(),
+            config_json: arguments.config_json.clone(),
+        };
+        // One layer keeps a core busy; a second one hides the waiting for the network.
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
+        Self { arguments, options, jobs, wanted, targets, fail_on }
+    }
+
+    /// The images that somebody named, read; or why they cannot be, in one line that names them.
+    pub(super) fn read(&self, given: &str) -> Result<Vec<(ImageReport, Facts)>, String> {
+        let reference: ImageReference =
+            given.parse().map_err(|error: NotAReference| about(given, &error.to_string()))?;
+        self.read_reference(&reference).map_err(|error| about(given, &error.to_string()))
+    }
+
+    fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<(ImageReport, Facts)>> {
+        let choice = self.arguments.platform.clone().unwrap_or_default();
+        let progress = Progress::show(self.arguments, reference);
+        let opened = image::open(reference, &self.options, &choice)?;
+        let images = opened.source.images(&choice)?;
+        let read = images.iter().map(|image| {
+            let (facts, read, elsewhere) = self.read_image(&opened, image)?;
+            let mut report = ImageReport::new(&reference.given, opened.source.kind(), image, &read, &facts.size);
+            report.fetched_bytes = opened.source.bytes_fetched().map(|bytes| bytes + elsewhere);
+            Ok((report, facts))
+        });
+        let read = read.collect();
+        drop(progress);
+        read
+    }
+
+    /// The facts, what was read of each layer, and how many bytes came from elsewhere than the source.
+    fn read_image(&self, opened: &Opened, image: &Image) -> image::Result<(Facts, Vec<LayerRead>, u64)> {
+        let gather =
+            |content: Content<'_>| gather(image, opened.source.kind(), opened.name.as_ref(), content, &self.wanted);
+        let none = || vec![LayerRead::None; image.layers.len()];
+        match Layers::of(image) {
+            Layers::None => Ok((gather(Content::None), none(), 0)),
+            Layers::All => {
+                if let Some(why) = image.layers.iter().find_map(|layer| self.too_large(layer)) {
+                    return Ok((gather(Content::OutOfReach(&why)), none(), 0));
+                }
+                let layers = image::read::layers(opened.source.as_ref(), image, self.jobs)?;
+                let facts = gather(Content::Linux(&stack(image, &layers)));
+                Ok((facts, vec![LayerRead::Whole; layers.len()], 0))
+            }
+            Layers::AsNeeded => {
+                let mut reading = WindowsReading::new(self, opened, image);
+                let facts = reading.read(&gather)?;
+                Ok((facts, reading.read_of_layers(), reading.elsewhere))
+            }
+        }
+    }
+
+    /// Why a layer is not fetched, if it is too large for that.
+    fn too_large(&self, layer: &Layer) -> Option<String> {
+        let limit = self.arguments.max_layer_fetch.filter(|limit| layer.bytes > *limit)?;
+        let (bytes, limit) = (size::display(layer.bytes), size::display(limit));
+        Some(format!("layer {} has {bytes}, and --max-layer-fetch allows {limit}", layer.index))
+    }
+
+    /// Whether something that matters this much could not be decided.
+    fn is_open(&self, facts: &Facts, matters: impl Fn(Severity) -> bool) -> bool {
+        self.targets.iter().any(|target| {
+            let judgement = target.judge(facts);
+            judgement.findings.iter().any(|finding| finding.outcome == Outcome::Unknown && matters(finding.severity))
+        })
+    }
+}
+
+/// The layers of one Windows image while they are read.
+struct WindowsReading<'a> {
+    reader: &'a Reader<'a>,
+    opened: &'a Opened,
+    image: &'a Image,
+    layers: Vec<WindowsLayer>,
+    /// How many bytes came from other places than the source.
+    elsewhere: u64,
+}
+
+impl<'a> WindowsReading<'a> {
+    fn new(reader: &'a Reader<'a>, opened: &'a Opened, image: &'a Image) -> Self {
+        let layer = |layer: &Layer| WindowsLayer {
+            why_not: reader.too_large(layer).unwrap_or_default(),
+            instruction: layer.created_by.as_deref().map(instruction),
+            ..WindowsLayer::default()
+        };
+        Self { reader, opened, image, layers: image.layers.iter().map(layer).collect(), elsewhere: 0 }
+    }
+
+    fn read(&mut self, gather: &dyn Fn(Content<'_>) -> Facts) -> image::Result<Facts> {
+        let is_plain = self.opened.source.kind() == image::SourceKind::Rootfs;
+        let facts_of = |layers: &[WindowsLayer]| {
+            let has_files = |layer: &WindowsLayer| layer.index.as_ref().is_some_and(|index| index.has_below("Files"));
+            let files = WindowsFiles::new(layers.to_vec(), is_plain && !layers.iter().any(has_files));
+            gather(Content::Windows(&files))
+        };
+        let base = base_layers(self.image);
+        self.read_all(&self.small())?;
+        let mut facts = facts_of(&self.layers);
+        let matters = |severity| severity != Severity::Info;
+        let above: Vec<usize> = (base..self.layers.len()).filter(|&number| self.is_unread(number)).collect();
+        if !above.is_empty() && self.reader.is_open(&facts, matters) {
+            self.read_all(&above)?;
+            facts = facts_of(&self.layers);
+        }
+        // What is at stake has to be worth a gigabyte.
+        let fail_on = if self.reader.fail_on == FailOn::Warning { FailOn::Warning } else { FailOn::Error };
+        // At first only what is sought, which shows what else is to be sought.
+        for is_last in [false, true] {
+            for number in (0..base).rev() {
+                if self.is_unread(number) && self.reader.is_open(&facts, |severity| fail_on.counts(severity)) {
+                    let sought = facts.windows.known().map(|known| known.sought.clone()).unwrap_or_default();
+                    self.read_until(number, if is_last { Vec::new() } else { sought })?;
+                    facts = facts_of(&self.layers);
+                }
+            }
+        }
+        Ok(facts)
+    }
+
+    fn is_unread(&self, number: usize) -> bool {
+        !self.layers[number].is_whole && self.layers[number].why_not.is_empty()
+    }
+
+    /// The smallest layers, as many as are read anyway.
+    fn small(&self) -> Vec<usize> {
+        let mut by_size: Vec<&Layer> = self.image.layers.iter().filter(|layer| self.is_unread(layer.index)).collect();
+        by_size.sort_by_key(|layer| layer.bytes);
+        let mut sum = 0_u64;
+        let fits = by_size.into_iter().take_while(|layer| {
+            sum = sum.saturating_add(layer.bytes);
+            layer.bytes <= SMALL_LAYER && sum <= SMALL_LAYERS
+        });
+        fits.map(|layer| layer.index).collect()
+    }
+
+    fn read_all(&mut self, numbers: &[usize]) -> image::Result<()> {
+        let is_chosen = |layer: &Layer| numbers.contains(&layer.index) && !layer.is_foreign();
+        let read = image::read::chosen(self.opened.source.as_ref(), self.image, &is_chosen, self.reader.jobs)?;
+        for (number, index) in read.into_iter().enumerate() {
+            if let Some(index) = index {
+                self.layers[number] =
+                    WindowsLayer { index: Some(index), is_whole: true, ..std::mem::take(&mut self.layers[number]) };
+            }
+        }
+        let foreign = numbers.iter().filter(|&&number| self.image.layers[number].is_foreign());
+        foreign.copied().collect::<Vec<_>>().into_iter().try_for_each(|number| self.read_until(number, Vec::new()))
+    }
+
+    /// Reads a layer until one file of each group has been seen; without groups to its end.
+    fn read_until(&mut self, number: usize, groups: Vec<Vec<String>>) -> image::Result<()> {
+        let layer = &self.image.layers[number];
+        let has_end = !groups.is_empty();
+        let mut groups: Vec<BTreeSet<String>> = groups.into_iter().map(|group| group.into_iter().collect()).collect();
+        let mut enough = move |path: &str| {
+            let path = fold(path);
+            groups.retain(|group| !group.contains(&path));
+            has_end && groups.is_empty()
+        };
+        let read = match image::read::layer_until(self.opened.source.as_ref(), layer, &mut enough) {
+            Err(error) if layer.is_foreign() && error.kind() == ErrorKind::NotFound => {
+                if !self.reader.arguments.allow_foreign_urls {
+                    self.layers[number].why_not = "it is a foreign layer that is not kept where the image is; \
+                        --allow-foreign-urls fetches it from where it comes from"
+                        .to_owned();
+                    return Ok(());
+                }
+                match registry::foreign(layer, &self.reader.options.registry) {
+                    Err(error) if error.kind() == ErrorKind::Unsupported => {
+                        self.layers[number].why_not = format!("it is a foreign layer, and {error}");
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error),
+                    Ok(place) => {
+                        let stream = place.registry.open_blob(layer)?;
+                        let read = image::read::stream_until(stream, layer, &mut enough)?;
+                        self.elsewhere += image::Source::bytes_fetched(&place.registry).unwrap_or_default();
+                        read
+                    }
+                }
+            }
+            read => read?,
+        };
+        let (index, is_whole) = read;
+        self.layers[number] = WindowsLayer { index: Some(index), is_whole, ..std::mem::take(&mut self.layers[number]) };
+        Ok(())
+    }
+
+    fn read_of_layers(&self) -> Vec<LayerRead> {
+        let read = |layer: &WindowsLayer| match (&layer.index, layer.is_whole) {
+            (None, _) => LayerRead::None,
+            (Some(_), false) => LayerRead::Part,
+            (Some(_), true) => LayerRead::Whole,
+        };
+        self.layers.iter().map(read).collect()
+    }
+}
+
+/// An error with the image it is about, unless it names it itself.
+fn about(given: &str, error: &str) -> String {
+    let given = excerpt(given, 300);
+    if error.contains(given.as_str()) { error.to_owned() } else { format!("{given}: {error}") }
+}
+
+fn stack(image: &Image, layers: &[Arc<crate::layer::LayerIndex>]) -> Rootfs {
+    let stacked = image.layers.iter().zip(layers).map(|(layer, index)| StackedLayer {
+        index: Arc::clone(index),
+        instruction: layer.created_by.as_deref().map(instruction),
+    });
+    Rootfs::new(stacked.collect())
+}
+
+/// A line on the terminal that says what is being read, gone when it is dropped.
+struct Progress;
+
+impl Progress {
+    fn show(arguments: &SourceArguments, reference: &ImageReference) -> Option<Self> {
+        let mut terminal = std::io::stderr();
+        if arguments.no_progress || !terminal.is_terminal() || std::env::var_os("CI").is_some() {
+            return None;
+        }
+        let _ = write!(terminal, "\rreading {} …", excerpt(&reference.given, 60));
+        let _ = terminal.flush();
+        Some(Self)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        let _ = write!(std::io::stderr(), "\r\x1b[2K");
+    }
+}

@@ -1,0 +1,120 @@
+//! Which hosts run an image, and which entry of an index each host's engine would take.
+
+use serde::{Deserialize, Serialize};
+
+use super::StatedVersion;
+use crate::image::Image;
+use crate::platform::Platform;
+use crate::tables::windows::{WindowsBuild, WindowsTable, windows};
+
+/// What becomes of an image on one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostFact {
+    /// The host as it was named.
+    pub host: String,
+    /// Its build number.
+    pub build: u32,
+    /// Whether it runs the image by process isolation; nothing where the revision decides and is not given.
+    pub process: Option<bool>,
+    /// Whether it runs the image by Hyper-V isolation.
+    pub hyperv: bool,
+    /// The os.version of the index entry that containerd takes there; nothing without an index of Windows images, or
+    /// where it takes none.
+    pub containerd_takes: Option<String>,
+    /// The os.version of the index entry that Docker takes there; as above.
+    pub docker_takes: Option<String>,
+    /// Whether the image is an entry of an index with several for Windows.
+    pub is_chosen_from_several: bool,
+}
+
+impl HostFact {
+    /// Whether an engine there takes another entry of the index than `own`.
+    #[must_use]
+    pub fn takes_other(&self, own: &str) -> bool {
+        let takes_own = |taken: &Option<String>| taken.as_deref() == Some(own);
+        let takes_any = self.containerd_takes.is_some() || self.docker_takes.is_some();
+        self.is_chosen_from_several && takes_any && !takes_own(&self.containerd_takes) && !takes_own(&self.docker_takes)
+    }
+}
+
+/// The hosts that were named, or else the usual ones.
+pub(super) fn hosts(image: &Image, version: &StatedVersion, named: &[String]) -> Vec<HostFact> {
+    let (Ok(table), Some(build)) = (windows(), version.build) else { return Vec::new() };
+    let own = WindowsBuild { build, revision: version.revision };
+    let names = if named.is_empty() { &table.usual_hosts } else { named };
+    let entries: Vec<&Platform> = image
+        .offered
+        .iter()
+        .filter(|entry| entry.os == "windows" && entry.architecture == image.platform.architecture)
+        .collect();
+    let fact = |name: &String| {
+        let host = table.host(name)?;
+        Some(HostFact {
+            host: name.clone(),
+            build: host.build,
+            process: table.runs_as_process(host, own),
+            hyperv: table.runs_by_hyperv(host, own),
+            containerd_takes: containerd(table, host, &entries),
+            docker_takes: docker(host, &entries),
+            is_chosen_from_several: entries.len() > 1,
+        })
+    };
+    names.iter().filter_map(fact).collect()
+}
+
+/// Of the entries that run by process isolation the one whose version is last in the alphabet; one without a version
+/// runs anywhere (containerd/platforms, `windowsMatchComparer`).
+fn containerd(table: &WindowsTable, host: WindowsBuild, entries: &[&Platform]) -> Option<String> {
+    let version = |entry: &&Platform| entry.os_version.clone().unwrap_or_default();
+    let runs = |version: &String| {
+        let build = WindowsBuild::read(version);
+        version.is_empty() || build.is_some_and(|build| table.runs_as_process(host, build) != Some(false))
+    };
+    entries.iter().map(version).filter(runs).max()
+}
+
+/// The first entry of the host's own build, else the first that is not newer; one without a version is not newer
+/// (moby, daemon/internal/distribution/pull_v2_windows.go).
+fn docker(host: WindowsBuild, entries: &[&Platform]) -> Option<String> {
+    let build = |entry: &Platform| WindowsBuild::read(entry.os_version.as_deref().unwrap_or_default());
+    let is_own = |entry: &&&Platform| build(entry).is_some_and(|build| build.build == host.build);
+    let is_old = |entry: &&&Platform| build(entry).is_none_or(|build| build.build <= host.build);
+    let taken = entries.iter().find(is_own).or_else(|| entries.iter().find(is_old))?;
+    Some(taken.os_version.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(host: &str, versions: &[&str]) -> (Option<String>, Option<String>) {
+        let platform = |version: &&str| Platform {
+            os_version: Some((*version).to_owned()).filter(|text| !text.is_empty()),
+            ..Platform::new("windows", "amd64")
+        };
+        let entries: Vec<Platform> = versions.iter().map(platform).collect();
+        let entries: Vec<&Platform> = entries.iter().collect();
+        let table = windows().unwrap();
+        let host = table.host(host).unwrap();
+        (containerd(table, host, &entries), docker(host, &entries))
+    }
+
+    #[test]
+    fn engines_take_the_entry_of_the_host() {
+        let all = ["10.0.17763.3887", "10.0.20348.2227", "10.0.26100.33438"];
+        for (host, number) in [("ltsc2019", 0), ("ltsc2022", 1), ("ltsc2025", 2)] {
+            let own = Some(all[number].to_owned());
+            assert_eq!(taken(host, &all), (own.clone(), own), "{host}");
+        }
+    }
+
+    #[test]
+    fn engines_differ_where_the_host_has_no_entry_of_its_own() {
+        let both = ["10.0.17763.3887", "10.0.26100.33438"];
+        assert_eq!(taken("ltsc2022", &both), (None, Some(both[0].to_owned())), "Docker pulls what does not start");
+        assert_eq!(taken("ltsc2019", &["10.0.20348.1"]), (None, None));
+        assert_eq!(taken("ltsc2025", &["10.0.20348.9", "10.0.20348.10"]).0.as_deref(), Some("10.0.20348.9"));
+        assert_eq!(taken("ltsc2019", &[""]), (Some(String::new()), Some(String::new())));
+    }
+}

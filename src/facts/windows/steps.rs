@@ -1,0 +1,204 @@
+//! Tells for each type of step what it needs of a Windows image and does not find.
+
+use std::collections::BTreeMap;
+
+use super::commands::{Commands, cannot_run, on_path};
+use super::drive::{Drive, Look};
+use super::parts::POWERSHELL;
+use crate::facts::Fact;
+use crate::facts::steps::{StepFact, StepProblem};
+use crate::layer::path::parent_and_name;
+use crate::rootfs::windows::Sought;
+use crate::tables::steps::{Need, NeedFact, Step, steps};
+use crate::tables::windows::WindowsKind;
+use crate::verdict::{Outcome, Place};
+
+/// All types of steps.
+pub(super) fn all(drive: &Drive<'_>, found: &Commands, architecture: &str) -> Fact<BTreeMap<String, StepFact>> {
+    let table = match steps() {
+        Ok(table) => table,
+        Err(error) => return Fact::unknown(format!("the table of steps is broken: {error}")),
+    };
+    if drive.kind == Some(WindowsKind::HostProcess) {
+        return Fact::not_applicable("it is an image for HostProcess containers");
+    }
+    let search = Search { drive, found, architecture };
+    let fact = |step: &Step| {
+        let Some(needs) = &step.windows_needs else { return for_linux_only(step) };
+        let needed: Vec<&Need> = needs.iter().filter_map(|id| table.need(id)).collect();
+        let problems = needed.iter().filter_map(|need| search.problem(need)).collect();
+        StepFact::new(needs.clone(), problems)
+    };
+    Fact::Known(table.step.iter().map(|step| (step.id.clone(), fact(step))).collect())
+}
+
+/// It is told as a lack of bash, which all of these types need.
+fn for_linux_only(step: &Step) -> StepFact {
+    let problem = StepProblem {
+        need: "bash".to_owned(),
+        statement: format!("steps of type {} run in images for Linux only", step.id),
+        place: Place::field("os"),
+        ..StepProblem::default()
+    };
+    StepFact::new(vec![problem.need.clone()], vec![problem])
+}
+
+struct Search<'a> {
+    drive: &'a Drive<'a>,
+    found: &'a Commands,
+    architecture: &'a str,
+}
+
+impl Search<'_> {
+    fn problem(&self, need: &Need) -> Option<StepProblem> {
+        let mut problem = match need.fact {
+            Some(NeedFact::WindowsPowershell) => self.powershell(),
+            Some(NeedFact::PythonCrypto) => self.python_crypto(),
+            Some(NeedFact::DotnetRuntime) => self.dotnet_runtime(need),
+            Some(NeedFact::Java) => self.java(),
+            None => self.one_of(&need.windows),
+        }?;
+        problem.need.clone_from(&need.id);
+        problem.lesser |= need.lesser;
+        if problem.outcome == Outcome::Fail && !problem.lesser {
+            problem.statement = format!("{}; without it {}", problem.statement, need.without);
+        }
+        Some(problem)
+    }
+
+    /// One of several files, each as good as the others.
+    fn one_of(&self, names: &[String]) -> Option<StepProblem> {
+        let mut problems = Vec::new();
+        for name in names {
+            problems.push(self.file(name)?);
+        }
+        let open = problems.iter().position(|problem| problem.outcome == Outcome::Unknown);
+        problems.into_iter().nth(open.unwrap_or(0))
+    }
+
+    fn file(&self, name: &str) -> Option<StepProblem> {
+        let (outcome, statement, place) = if name.contains('\\') {
+            match self.drive.find(name) {
+                Look::Found(_) | Look::OfBase(_) => return None,
+                Look::Absent => (Outcome::Fail, format!("there is no program at {name}"), Place::path(name)),
+                Look::Open(why) => (Outcome::Unknown, why, Place::path(name)),
+            }
+        } else {
+            match on_path(self.found, self.drive, name) {
+                Ok((path, place)) => (Outcome::Fail, self.cannot_run(&path)?, place),
+                Err((true, why, place)) => (Outcome::Unknown, why, place),
+                Err((false, why, place)) => {
+                    let (why, place) = self.off_path(name).unwrap_or((why, place));
+                    (Outcome::Fail, why, place)
+                }
+            }
+        };
+        Some(StepProblem { outcome, statement, place, ..StepProblem::default() })
+    }
+
+    /// A file in a folder that only the registry's PATH has.
+    fn off_path(&self, name: &str) -> Option<(String, Place)> {
+        let hidden = self.found.path.known()?.hidden.iter();
+        hidden.map(|hidden| &hidden.folder).find_map(|folder| {
+            let file = format!(r"{}\{name}", folder.trim_end_matches('\\'));
+            let Look::Found(node) = self.drive.find(&file) else { return None };
+            let why = format!("`{name}` is in {folder}, which is on the registry's PATH but not on that of Env");
+            Some((why, self.drive.files.place(&node)))
+        })
+    }
+
+    fn cannot_run(&self, path: &str) -> Option<String> {
+        let Sought::Found(node) = self.drive.files.find(path) else { return None };
+        cannot_run(self.drive, self.architecture, &node)
+    }
+
+    fn powershell(&self) -> Option<StepProblem> {
+        let part = match &self.found.powershell {
+            Fact::Known(part) if part.present => return None,
+            Fact::Known(part) => part,
+            Fact::Unknown(why) => {
+                // Layers without any Windows are no image that somebody runs: it is said, and counts for less.
+                let lesser = self.drive.files.is_whole();
+                let (statement, place) = (why.unknown.clone(), Place::path(POWERSHELL));
+                return Some(StepProblem {
+                    outcome: Outcome::Unknown,
+                    lesser,
+                    statement,
+                    place,
+                    ..StepProblem::default()
+                });
+            }
+            Fact::NotApplicable(_) => return None,
+        };
+        let kind = self.drive.kind.map_or("the image", WindowsKind::title);
+        match &self.found.pwsh {
+            Fact::Known(core) if core.present => {
+                let at = core.place.path.as_deref().unwrap_or("pwsh.exe");
+                let statement = format!(
+                    "{kind} has no Windows PowerShell, only PowerShell Core ({at}): a step runs if it chooses the Core \
+                     edition, and ends at once with the default one"
+                );
+                Some(StepProblem { lesser: true, statement, place: core.place.clone(), ..StepProblem::default() })
+            }
+            Fact::Unknown(why) => {
+                let statement = format!("there is no Windows PowerShell, and {}", why.unknown);
+                let place = part.place.clone();
+                Some(StepProblem { outcome: Outcome::Unknown, statement, place, ..StepProblem::default() })
+            }
+            _ => {
+                let statement = format!("{kind} has no Windows PowerShell ({}), and no pwsh.exe either", part.known_by);
+                Some(StepProblem { statement, place: part.place.clone(), ..StepProblem::default() })
+            }
+        }
+    }
+
+    /// The folder of a program on `PATH`; nothing if there is none, which is a need of its own.
+    fn folder_of(&self, name: &str) -> Option<(String, Place)> {
+        let (path, place) = on_path(self.found, self.drive, name).ok()?;
+        Some((path.rsplit_once('\\')?.0.to_owned(), place))
+    }
+
+    fn python_crypto(&self) -> Option<StepProblem> {
+        let (folder, place) = self.folder_of("python.exe")?;
+        let packages = format!(r"{folder}\Lib\site-packages");
+        let has = |name: &str| self.drive.files.has(&format!(r"{packages}\{name}"));
+        if has("Crypto") {
+            return None;
+        }
+        let (lesser, statement) = if has("pip") {
+            (true, format!("Python has no module Crypto in {packages}; pip has to download it in every step"))
+        } else {
+            (false, format!("Python has neither the module Crypto nor pip in {packages}"))
+        };
+        Some(StepProblem { lesser, statement, place, ..StepProblem::default() })
+    }
+
+    fn dotnet_runtime(&self, need: &Need) -> Option<StepProblem> {
+        let (folder, place) = self.folder_of("dotnet.exe")?;
+        let least = need.least.as_deref().unwrap_or_default();
+        let shared = format!(r"{folder}\shared\Microsoft.NETCore.App");
+        let versions: Vec<String> = match self.drive.files.find(&shared) {
+            Sought::Found(node) => self.drive.files.names(&node).into_iter().map(|(name, _)| name).collect(),
+            _ => Vec::new(),
+        };
+        if versions.iter().any(|version| version.strip_prefix(least).is_some_and(|rest| rest.starts_with('.'))) {
+            return None;
+        }
+        let has = if versions.is_empty() { "no runtime".to_owned() } else { versions.join(", ") };
+        let statement = format!("there is no .NET runtime {least} in {shared}, which has {has}");
+        Some(StepProblem { statement, place, ..StepProblem::default() })
+    }
+
+    fn java(&self) -> Option<StepProblem> {
+        let Some(home) = self.found.java_home.as_deref().filter(|home| !home.is_empty()) else {
+            return self.file("java.exe");
+        };
+        let file = format!(r"{}\bin\java.exe", home.trim_end_matches(['\\', '/']));
+        let problem = self.file(&file)?;
+        let name = parent_and_name(&file.replace('\\', "/")).1.to_owned();
+        Some(StepProblem {
+            statement: format!("JAVA_HOME is {home}, which has no bin\\{name}: {}", problem.statement),
+            ..problem
+        })
+    }
+}
