@@ -57,6 +57,8 @@ fn an_image_like_worker_tools_is_compatible_and_says_what_put_its_tools_on_path(
     let place = &windows["path"]["entries"][2]["place"];
     assert_eq!((&place["layer"], &place["path"]), (&json!(1), &json!("Hives/System_Delta")));
     assert_eq!(place["instruction"], "RUN setx /M PATH x");
+    let of_base = &windows["path"]["entries"][0]["place"];
+    assert_eq!((&of_base["layer"], &of_base["path"]), (&json!(0), &json!(r"C:\Windows\System32\config\SYSTEM")));
     assert_eq!(windows["kind"], "servercore");
     assert!(windows["kind_known_by"].as_str().unwrap().contains("Server Core"));
     assert_eq!(windows["dotnet_framework"]["version"], "4.8.4000.0");

@@ -99,7 +99,7 @@ pub(super) fn pwsh(drive: &Drive<'_>, path: Option<&WindowsPath>) -> Fact<Part> 
         }
     }
     match path {
-        Some(path) => part(drive, in_path(path, drive, "pwsh.exe"), "pwsh.exe in a folder of PATH"),
+        Some(path) => part(drive, in_path(path, drive, "pwsh.exe"), "pwsh.exe"),
         None => match drive.files.open() {
             Some(why) => Fact::unknown(why),
             None => part(drive, Look::Absent, "pwsh.exe"),

@@ -126,6 +126,24 @@ pub(super) fn path(configuration: &Configuration, drive: &Drive<'_>, registry: &
         Err(why) => return Fact::unknown(why),
     };
     let mut all = entries(&text, WindowsPathOf::Machine, &place, &variables, drive);
+    // setx writes the whole PATH anew: a folder comes from the first layer that had it.
+    let of_base = default_of_base(drive).filter(|_| !registry.has_base());
+    let texts = registry.texts(Hive::System, &environment_key(registry), "Path");
+    let texts = texts.into_iter().map(|(text, place)| (text.to_owned(), place));
+    let sources: Vec<(BTreeSet<String>, Place)> = of_base
+        .into_iter()
+        .chain(texts)
+        .map(|(text, place)| {
+            let folders = split(&text).into_iter().map(|folder| comparable(&expand(&folder, &variables)));
+            (folders.collect(), place)
+        })
+        .collect();
+    for entry in &mut all {
+        let own = comparable(&entry.folder);
+        if let Some((_, place)) = sources.iter().find(|(folders, _)| folders.contains(&own)) {
+            entry.place = place.clone();
+        }
+    }
     if let Some((text, place)) = user(configuration, drive, registry) {
         all.extend(entries(text, WindowsPathOf::User, &place, &variables, drive));
     }
@@ -188,20 +206,22 @@ fn environment_key(registry: &Registry<'_>) -> String {
 /// The machine's part, and the hive that says it. That of a base that was not read is known by its kind.
 fn machine(drive: &Drive<'_>, registry: &Registry<'_>) -> Result<(String, Place), String> {
     let found = registry.value(Hive::System, &environment_key(registry), "Path");
-    let default = |layer: usize| {
-        let base = drive.base().or_else(|| windows().ok()?.base(WindowsKind::Nanoserver));
-        let place = drive.files.place_in(r"C:\Windows\System32\config\SYSTEM", layer);
-        (base.map(|base| base.path.clone()).unwrap_or_default(), place)
-    };
+    let default = || default_of_base(drive).unwrap_or_default();
     match found {
         Value::Found(HiveData::Text(text), place) => Ok((text.clone(), place)),
         Value::Found(_, place) => Ok((String::new(), place)),
-        Value::Open(layer, _) if layer < drive.base_layers && drive.base().is_some() => Ok(default(0)),
+        Value::Open(layer, _) if layer < drive.base_layers && drive.base().is_some() => Ok(default()),
         Value::Open(_, why) => Err(why),
         // An image whose layers hold no registry at all has what its base is known to have.
-        Value::Absent if !registry.has_base() => Ok(default(0)),
+        Value::Absent if !registry.has_base() => Ok(default()),
         Value::Absent => Ok((String::new(), Place::path(r"C:\Windows\System32\config\SYSTEM"))),
     }
+}
+
+/// What the machine's part is known to be in a base, by its kind; of one of unknown kind what all have.
+fn default_of_base(drive: &Drive<'_>) -> Option<(String, Place)> {
+    let base = drive.base().or_else(|| windows().ok()?.base(WindowsKind::Nanoserver))?;
+    Some((base.path.clone(), drive.files.place_in(r"C:\Windows\System32\config\SYSTEM", 0)))
 }
 
 /// The user's part: of the user's own hive, else of what new users get.

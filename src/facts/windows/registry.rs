@@ -105,6 +105,19 @@ impl<'a> Registry<'a> {
         Value::Absent
     }
 
+    /// All texts that the layers say of a value, from the lowest on, whatever became of them above.
+    pub(super) fn texts(&self, hive: Hive, key: &str, name: &str) -> Vec<(&'a str, Place)> {
+        let text = |number: usize| {
+            let path = if Some(number) == self.base { hive.base() } else { hive.delta() };
+            let summary = self.files.in_layer(number, path)?.hive.as_ref()?;
+            match summary.key(key)?.value(name)? {
+                HiveData::Text(text) => Some((text.as_str(), self.place(number, path))),
+                _ => None,
+            }
+        };
+        (0..self.files.layers().len()).filter_map(text).collect()
+    }
+
     fn place(&self, number: usize, path: &str) -> Place {
         let shown = path.strip_prefix("Files/").map(|path| format!(r"C:\{}", path.replace('/', r"\")));
         self.files.place_in(shown.as_deref().unwrap_or(path), number)
