@@ -97,6 +97,22 @@ fn hosts_that_are_named_have_to_run_it() {
 }
 
 #[test]
+fn who_asks_for_windows_has_workers_with_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    write_layout(folder.path(), &[(&image(json!("10.0.20348.1"), "Apply image x"), "")]);
+    let name = format!("oci:{}", folder.path().display());
+    let mismatch = |arguments: &[&str]| {
+        let result = check([arguments, &[name.as_str()]].concat()).result();
+        failed(&result, "platform-mismatch").is_some()
+    };
+    assert!(mismatch(&[]), "the worker is linux/amd64 unless something speaks against it");
+    assert!(!mismatch(&["--platform", "windows/amd64"]));
+    assert!(!mismatch(&["--set", "host=ltsc2022"]));
+    assert!(!mismatch(&["--set", "worker=windows/amd64"]));
+    assert!(mismatch(&["--platform", "windows/amd64", "--set", "worker=linux/amd64"]));
+}
+
+#[test]
 fn linux_images_are_not_asked() {
     let folder = tempfile::tempdir().unwrap();
     write_layout(folder.path(), &[(&TestImage::new(json!({})), "")]);

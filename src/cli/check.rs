@@ -14,6 +14,7 @@ use crate::facts::programs::{PAYLOAD_FOLDER, Payload, Wanted};
 use crate::image;
 use crate::lint::{self, Judgement};
 use crate::parameters::Parameters;
+use crate::platform::PlatformChoice;
 use crate::report::{self, ImageReport, ImageResult, Report, TextStyle};
 use crate::verdict::{Outcome, Verdict};
 
@@ -29,9 +30,24 @@ pub(super) struct Target {
 }
 
 impl Target {
-    fn new(profile: &str, set: &[(String, String)], rules: &[(String, String)]) -> Result<Self, Failure> {
+    fn new(
+        profile: &str,
+        set: &[(String, String)],
+        rules: &[(String, String)],
+        platform: Option<&PlatformChoice>,
+    ) -> Result<Self, Failure> {
         let profile = super::rules::profile(profile)?;
-        let parameters = profile.parameters(set)?;
+        // Who asks for an image for Windows has workers with Windows: no other could run it.
+        let implied = match platform {
+            Some(PlatformChoice::Exactly(wanted)) if wanted.os == "windows" => {
+                Some(("worker".to_owned(), format!("windows/{}", wanted.architecture)))
+            }
+            _ => None,
+        };
+        let implied = implied.filter(|(key, _)| profile.parameters.contains_key(key));
+        let set: Vec<(&str, &str)> =
+            implied.iter().chain(set).map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let parameters = profile.parameters(&set)?;
         let overrides = profile.overrides(rules)?;
         Ok(Self { name: profile.id.clone(), profile, parameters, overrides })
     }
@@ -83,7 +99,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
 /// # Errors
 /// The image cannot be read, or the facts cannot be printed.
 pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
-    let target = Target::new(&arguments.profile, &arguments.set, &[])?;
+    let target = Target::new(&arguments.profile, &arguments.set, &[], arguments.sources.platform.as_ref())?;
     let wanted = wanted(&arguments.programs, [&target.parameters])?;
     let targets = [target];
     let reader = Reader::new(&arguments.sources, wanted, &targets, FailOn::Error);
@@ -96,7 +112,8 @@ pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
 }
 
 fn targets(arguments: &CheckArguments) -> Result<Vec<Target>, Failure> {
-    arguments.profile.iter().map(|name| Target::new(name, &arguments.set, &arguments.rule)).collect()
+    let platform = arguments.sources.platform.as_ref();
+    arguments.profile.iter().map(|name| Target::new(name, &arguments.set, &arguments.rule, platform)).collect()
 }
 
 /// What facts are wanted for: the described programs of all targets, or the payload, and those that were named; steps
