@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 
 use super::docker_archive::DockerArchive;
+use super::endpoints::{Endpoint, connect, endpoints};
 use super::stream::Stream;
 use super::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind};
 use crate::digest::Digest;
@@ -20,8 +21,6 @@ use crate::reference::Name;
 
 /// How long an engine may take to say whether it is there and has an image.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long an engine may take to begin an answer, in seconds: it may have to assemble the export first.
-const REQUEST_SECONDS: u64 = 600;
 /// How many chunks of an export may wait to be read.
 const WAITING: usize = 8;
 
@@ -54,7 +53,7 @@ pub fn find(name: &str, engine: Option<&str>) -> Result<Option<Found>> {
         match ask(&endpoint, name) {
             Ok(Some(found)) => return Ok(Some(found)),
             Ok(None) => {}
-            Err(why) => silent.push(format!("{endpoint}: {why}")),
+            Err(why) => silent.push(format!("{}: {why}", endpoint.url)),
         }
     }
     match engine {
@@ -68,22 +67,10 @@ pub fn find(name: &str, engine: Option<&str>) -> Result<Option<Found>> {
 /// What `find` tries, for an error message.
 #[must_use]
 pub fn tried(engine: Option<&str>) -> String {
-    endpoints(engine).join(", ")
+    endpoints(engine).into_iter().map(|endpoint| endpoint.url).collect::<Vec<_>>().join(", ")
 }
 
-/// `--engine`, else `DOCKER_HOST`, else the usual sockets of Docker and Podman.
-fn endpoints(engine: Option<&str>) -> Vec<String> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if let Some(only) = engine.map(str::to_owned).or_else(|| set("DOCKER_HOST")) {
-        return vec![only];
-    }
-    let mut endpoints = vec!["unix:///var/run/docker.sock".to_owned()];
-    endpoints.extend(set("XDG_RUNTIME_DIR").map(|folder| format!("unix://{folder}/podman/podman.sock")));
-    endpoints.push("unix:///run/podman/podman.sock".to_owned());
-    endpoints
-}
-
-fn ask(endpoint: &str, name: &str) -> Result<Option<Found>, String> {
+fn ask(endpoint: &Endpoint, name: &str) -> Result<Option<Found>, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let docker = {
@@ -101,25 +88,10 @@ fn ask(endpoint: &str, name: &str) -> Result<Option<Found>, String> {
     });
     match asked {
         Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
-        Ok(Ok((docker, image))) => Ok(Some(Found { docker, runtime, endpoint: endpoint.to_owned(), image })),
+        Ok(Ok((docker, image))) => Ok(Some(Found { docker, runtime, endpoint: endpoint.url.clone(), image })),
         Ok(Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
         Ok(Err(error)) => Err(excerpt(&error.to_string(), 200)),
     }
-}
-
-fn connect(endpoint: &str) -> Result<Docker, String> {
-    let version = bollard::API_DEFAULT_VERSION;
-    let docker = match endpoint.split_once("://") {
-        Some(("unix", path)) => {
-            if !std::path::Path::new(path).exists() {
-                return Err("there is no such socket".to_owned());
-            }
-            Docker::connect_with_unix(endpoint, REQUEST_SECONDS, version)
-        }
-        Some(("tcp" | "http", _)) => Docker::connect_with_http(endpoint, REQUEST_SECONDS, version),
-        _ => return Err("imglint speaks to engines through unix:// and tcp://".to_owned()),
-    };
-    docker.map_err(|error| excerpt(&error.to_string(), 200))
 }
 
 impl Found {

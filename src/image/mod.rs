@@ -13,6 +13,7 @@ pub mod config;
 mod daemon;
 mod docker_archive;
 pub mod documents;
+pub mod endpoints;
 mod error;
 mod files;
 mod folder;
