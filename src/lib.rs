@@ -5,8 +5,8 @@
 //!
 //! Words: [`digest`], [`platform`], [`reference`](mod@reference), [`printable`], [`spelling`], [`toml_file`],
 //! [`verdict`]. Bytes: [`layer`] (one layer's bytes become its index), [`runtime_config`], [`image`] (where the bytes come from).
-//! Knowledge: [`rootfs`], [`tables`], [`shell`] (what start-up files do to `PATH`), [`linker`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. What a
-//! person or a program sees: [`report`], [`cli`].
+//! Knowledge: [`rootfs`], [`tables`], [`shell`] (what start-up files do to `PATH`), [`linker`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. Running an
+//! image: [`engine`]. What a person or a program sees: [`report`], [`cli`].
 
 pub mod digest;
 pub mod platform;
@@ -40,6 +40,8 @@ pub mod checks;
 pub mod catalog;
 
 pub mod lint;
+
+pub mod engine;
 
 pub mod report;
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::when_known;
-use crate::facts::programs::{ProblemKind, ProgramFact};
+use crate::facts::programs::{Problem, ProblemKind, ProgramFact};
 use crate::facts::{Facts, LibcFamily};
 use crate::parameters::Parameters;
 use crate::tables::dotnet::{Release, dotnet};
@@ -84,26 +84,33 @@ impl ProgramFine {
             let is_there = |name: &&String| judged.iter().any(|program| program.program == **name);
             match described.iter().find(|name| !is_mounted && !is_there(name)) {
                 Some(name) => Answer::unknown(&Place::path("/"), format!("a program for {name} was not looked at")),
-                None => self.answer(&judged, has_other_libc(facts)),
+                None => self.answer(&judged, facts.libc.known().map(|libc| libc.family)),
             }
         })
     }
 
-    fn answer(&self, programs: &[&ProgramFact], has_other_libc: bool) -> Answer {
+    fn answer(&self, programs: &[&ProgramFact], libc: Option<LibcFamily>) -> Answer {
         let spoken_of: Vec<&ProgramFact> =
             programs.iter().copied().filter(|program| self.of.includes(program)).collect();
         if spoken_of.is_empty() {
             return Answer::not_applicable(self.of.words());
         }
         // What is described is not there, so that its loader is missing is the image's matter: rule `libc-not-glibc`.
-        let is_out = |program: &&ProgramFact| is_described(program) && does_not_load(program, has_other_libc);
+        let is_out = |program: &&ProgramFact| is_described(program) && does_not_load(program, libc);
         let judged: Vec<&ProgramFact> = spoken_of.iter().copied().filter(|program| !is_out(program)).collect();
         if judged.is_empty() {
             return Answer::not_applicable("programs that are built for glibc do not start in this image at all");
         }
         let found = |outcome: Outcome| {
-            let problems = judged.iter().flat_map(|program| &program.problems);
-            problems.filter(move |problem| problem.outcome == outcome && self.problems.contains(&problem.kind))
+            let problems =
+                judged.iter().flat_map(|program| program.problems.iter().map(move |problem| (program, problem)));
+            // Whether named programs are started at all is a rule's own matter.
+            let is_meant = move |program: &ProgramFact, problem: &Problem| {
+                problem.outcome == outcome
+                    && self.problems.contains(&problem.kind)
+                    && (problem.kind != ProblemKind::LoaderMissing || self.of == Of::Named || is_described(program))
+            };
+            problems.filter(move |(program, problem)| is_meant(program, problem)).map(|(_, problem)| problem)
         };
         let mut evidence: Vec<Evidence> = Vec::new();
         for problem in found(Outcome::Fail) {
@@ -136,12 +143,13 @@ fn is_described(program: &ProgramFact) -> bool {
     program.program.starts_with("dotnet ")
 }
 
-/// Whether the loader is missing, or is one of a compatibility layer, beside which nothing more is asked.
-fn does_not_load(program: &ProgramFact, has_other_libc: bool) -> bool {
+/// Whether the loader is missing because the system's C library is another or not known, or is one of a compatibility
+/// layer, beside which nothing more is asked. Where the system has glibc, its loader is broken.
+fn does_not_load(program: &ProgramFact, libc: Option<LibcFamily>) -> bool {
     let mut problems = program.problems.iter().filter(|problem| problem.kind == ProblemKind::LoaderMissing);
-    problems.any(|problem| problem.outcome == Outcome::Fail || has_other_libc)
-}
-
-fn has_other_libc(facts: &Facts) -> bool {
-    facts.libc.known().is_some_and(|libc| libc.family != LibcFamily::Glibc)
+    problems.any(|problem| match libc {
+        Some(LibcFamily::Glibc) => false,
+        Some(_) => true,
+        None => problem.outcome == Outcome::Fail,
+    })
 }

@@ -45,6 +45,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Print what was found out about an image, as JSON, without judging.
     Facts(FactsArguments),
+    /// List the container engines that answer.
+    Engines(EnginesArguments),
     /// List the rules of a profile.
     Rules(RulesArguments),
     /// Tell why a rule is there, what fails it and how to mend it.
@@ -84,6 +86,9 @@ pub struct CheckArguments {
     #[command(flatten)]
     /// Which programs are judged.
     pub programs: ProgramArguments,
+    #[command(flatten)]
+    /// Whether images are run, too.
+    pub run: RunArguments,
     #[command(flatten)]
     /// How images are reached.
     pub sources: SourceArguments,
@@ -158,6 +163,31 @@ pub struct ProgramArguments {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine(pub Vec<String>);
 
+/// Whether and how images are run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Running images")]
+pub struct RunArguments {
+    /// Also run the image with a container engine, as the target would: does a program with .NET's needs load, do
+    /// scripts run, do variables and artifacts pass?
+    #[arg(long)]
+    pub run: bool,
+    /// Give the containers a network.
+    #[arg(long, requires = "run")]
+    pub run_network: bool,
+    /// How long each container may run, such as 90, 90s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m", requires = "run")]
+    pub run_timeout: Duration,
+}
+
+/// Arguments of `imglint engines`.
+#[derive(Debug, Args)]
+pub struct EnginesArguments {
+    /// The engine: unix://PATH or tcp://HOST:PORT. Default: `DOCKER_HOST`, else the Docker context, else the usual
+    /// sockets.
+    #[arg(long, value_name = "URL")]
+    pub engine: Option<String>,
+}
+
 /// How images are reached.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Reaching images")]
@@ -166,7 +196,8 @@ pub struct SourceArguments {
     /// architecture, else linux/amd64, else all.
     #[arg(long, value_name = "PLATFORM")]
     pub platform: Option<PlatformChoice>,
-    /// The engine: unix://PATH or tcp://HOST:PORT. Default: `DOCKER_HOST`, else the usual sockets.
+    /// The engine: unix://PATH or tcp://HOST:PORT. Default: `DOCKER_HOST`, else the Docker context, else the usual
+    /// sockets.
     #[arg(long, value_name = "URL")]
     pub engine: Option<String>,
     /// Credentials in the form of Docker's config.json or Podman's auth.json.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::args::{CheckArguments, FactsArguments, FailOn, ProgramArguments, ReportFormat, ReportTarget};
-use super::reading::Reader;
+use super::reading::{ReadImage, Reader};
+use super::run::Runner;
 use super::{Failure, print};
 use crate::catalog::{Overrides, Profile};
 use crate::facts::Facts;
@@ -15,7 +16,7 @@ use crate::image;
 use crate::lint::{self, Judgement};
 use crate::parameters::Parameters;
 use crate::platform::PlatformChoice;
-use crate::report::{self, ImageReport, ImageResult, Report, TextStyle};
+use crate::report::{self, ImageResult, Report, TextStyle};
 use crate::verdict::{Outcome, Verdict};
 
 /// The width of the text report where there is no terminal to ask, in characters.
@@ -24,9 +25,9 @@ const WIDTH: usize = 100;
 /// A profile with all that the command line says about it.
 pub(super) struct Target {
     name: String,
-    profile: Profile,
+    pub(super) profile: Profile,
     parameters: Parameters,
-    overrides: Overrides,
+    pub(super) overrides: Overrides,
 }
 
 impl Target {
@@ -53,7 +54,7 @@ impl Target {
     }
 
     /// The parameters for an image: some have another default on its operating system.
-    fn parameters(&self, facts: &Facts) -> Parameters {
+    pub(super) fn parameters(&self, facts: &Facts) -> Parameters {
         self.parameters.on(facts.platform.known().map_or("", |platform| platform.is.os.as_str()))
     }
 
@@ -74,12 +75,14 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let targets = targets(arguments)?;
     let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
     let reader = Reader::new(&arguments.sources, wanted, &targets, arguments.fail_on);
+    let engine = arguments.sources.engine.as_deref();
+    let runner = arguments.run.run.then(|| Runner::new(&arguments.run, engine)).transpose()?;
     let mut results = Vec::new();
     for given in &arguments.images {
         match reader.read(given) {
             Ok(images) => {
-                for (image, facts) in images {
-                    results.extend(targets.iter().map(|target| judged(target, &image, &facts)));
+                for image in &images {
+                    results.extend(targets.iter().map(|target| judged(target, image, runner.as_ref())));
                 }
             }
             Err(message) => {
@@ -104,8 +107,8 @@ pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
     let targets = [target];
     let reader = Reader::new(&arguments.sources, wanted, &targets, FailOn::Error);
     let images = reader.read(&arguments.image).map_err(Failure)?;
-    for (image, facts) in images {
-        let document = serde_json::json!({ "image": image, "facts": facts });
+    for ReadImage { report, facts, .. } in images {
+        let document = serde_json::json!({ "image": report, "facts": facts });
         print(&format!("{document:#}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -145,9 +148,12 @@ fn add(all: &mut Vec<String>, more: Vec<String>) {
     }
 }
 
-fn judged(target: &Target, image: &ImageReport, facts: &Facts) -> ImageResult {
-    let judgement = target.judge(facts);
-    ImageResult::judged(image.clone(), &target.name, &target.parameters(facts), judgement, facts)
+fn judged(target: &Target, image: &ReadImage, runner: Option<&Runner<'_>>) -> ImageResult {
+    let mut judgement = target.judge(&image.facts);
+    let run = runner.map(|runner| runner.run(target, image, &mut judgement));
+    let parameters = target.parameters(&image.facts);
+    let result = ImageResult::judged(image.report.clone(), &target.name, &parameters, judgement, &image.facts);
+    ImageResult { run, ..result }
 }
 
 fn write_reports(arguments: &CheckArguments, report: &Report) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod reading;
 mod rules;
+mod run;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ pub fn run() -> ExitCode {
     let done = match &arguments.command {
         Command::Check(arguments) => check::check(arguments),
         Command::Facts(arguments) => check::facts(arguments),
+        Command::Engines(arguments) => run::engines(arguments),
         Command::Rules(arguments) => rules::rules(arguments),
         Command::Explain(arguments) => rules::explain(arguments),
         Command::Completions { shell } => completions(*shell),
@@ -67,6 +69,7 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
 /// The contract counts an interrupted check as one that could not be made.
 fn interrupted() {
     complain("interrupted");
+    crate::engine::clean_up();
     std::process::exit(2);
 }
 

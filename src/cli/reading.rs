@@ -39,6 +39,14 @@ pub(super) struct Reader<'a> {
     fail_on: FailOn,
 }
 
+/// An image that was read.
+pub(super) struct ReadImage {
+    pub(super) report: ImageReport,
+    pub(super) facts: Facts,
+    /// The name that an engine can fetch it by.
+    pub(super) pull: Option<String>,
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(arguments: &'a SourceArguments, wanted: Wanted, targets: &'a [Target], fail_on: FailOn) -> Self {
         let options = SourceOptions {
@@ -61,13 +69,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The images that somebody named, read; or why they cannot be, in one line that names them.
-    pub(super) fn read(&self, given: &str) -> Result<Vec<(ImageReport, Facts)>, String> {
+    pub(super) fn read(&self, given: &str) -> Result<Vec<ReadImage>, String> {
         let reference: ImageReference =
             given.parse().map_err(|error: NotAReference| about(given, &error.to_string()))?;
         self.read_reference(&reference).map_err(|error| about(given, &error.to_string()))
     }
 
-    fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<(ImageReport, Facts)>> {
+    fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<ReadImage>> {
         let choice = self.arguments.platform.clone().unwrap_or_default();
         let progress = Progress::show(self.arguments, reference);
         let opened = image::open(reference, &self.options, &choice)?;
@@ -76,7 +84,9 @@ impl<'a> Reader<'a> {
             let (facts, read, elsewhere) = self.read_image(&opened, image)?;
             let mut report = ImageReport::new(&reference.given, opened.source.kind(), image, &read, &facts.size);
             report.fetched_bytes = opened.source.bytes_fetched().map(|bytes| bytes + elsewhere);
-            Ok((report, facts))
+            let pull = opened.name.as_ref().zip(image.digest.as_ref());
+            let pull = pull.map(|(name, digest)| format!("{}/{}@{digest}", name.registry, name.repository));
+            Ok(ReadImage { report, facts, pull })
         });
         let read = read.collect();
         drop(progress);

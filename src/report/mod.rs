@@ -4,6 +4,7 @@
 //! readers. `schema_version` changes when a field is removed or changes its meaning.
 
 mod json;
+mod run;
 mod steps;
 mod text;
 mod windows;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::engine::RunReport;
 use crate::facts::{Facts, SizeFacts};
 use crate::image::{Image, SourceKind};
 use crate::lint::{Finding, Judgement};
@@ -86,8 +88,8 @@ pub struct ImageResult {
     pub not_applicable: Vec<String>,
     /// What was found out; nothing for the verdict failed.
     pub facts: serde_json::Value,
-    /// What running the image showed; always null when it was only read.
-    pub run: Option<serde_json::Value>,
+    /// What running the image showed; null when it was only read.
+    pub run: Option<RunReport>,
 }
 
 /// An image as the report names it. What is not known of an image that could not be checked is null.

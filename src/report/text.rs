@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{ImageReport, ImageResult, LayerRead, Report, ReportedFinding, steps, windows};
+use super::{ImageReport, ImageResult, LayerRead, Report, ReportedFinding, run, steps, windows};
 use crate::facts::configuration::instruction;
 use crate::printable::{excerpt, printable};
 use crate::verdict::{Evidence, Outcome, Severity, Verdict};
@@ -101,7 +101,7 @@ impl Page {
         if !result.findings.is_empty() {
             self.out.push('\n');
         }
-        for (label, text) in windows::rows(result).into_iter().chain(steps::table(result)) {
+        for (label, text) in windows::rows(result).into_iter().chain(steps::table(result)).chain(run::rows(result)) {
             self.wrapped_with(&format!("  {label:<16}"), &" ".repeat(18), &text);
         }
         self.ids("passed", &result.passed);

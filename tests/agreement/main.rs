@@ -12,6 +12,8 @@ mod corpus;
 mod dotnet;
 mod linker;
 mod releases;
+mod run_path;
+mod run_safety;
 mod runs;
 mod shell_files;
 mod shells;

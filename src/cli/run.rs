@@ -1,0 +1,173 @@
+//! `imglint check --run` and `imglint engines`: which engine, what is run in the image, and what follows for the rules.
+
+use std::process::ExitCode;
+
+use super::args::{EnginesArguments, RunArguments};
+use super::check::Target;
+use super::reading::ReadImage;
+use super::{Failure, print};
+use crate::engine::{self, Connection, Disagreement, Plan, Probes, RunReport};
+use crate::facts::Facts;
+use crate::lint::{self, Judgement, Tested};
+use crate::parameters::Parameters;
+use crate::printable::printable;
+use crate::tables::dotnet::dotnet;
+use crate::tables::steps::steps;
+use crate::verdict::Outcome;
+
+/// Since this version servers empty the image's entrypoint.
+const CLEARS_ENTRYPOINT: &str = "2021.2.124";
+
+/// Lists the engines that answer.
+///
+/// # Errors
+/// None does, or the list cannot be printed.
+pub(super) fn engines(arguments: &EnginesArguments) -> Result<ExitCode, Failure> {
+    let (mut list, mut silent) = (String::new(), Vec::new());
+    for answer in engine::all(arguments.engine.as_deref()) {
+        match answer {
+            Ok(Connection { about, endpoint, .. }) => {
+                let rootless = if about.is_rootless { ", rootless" } else { "" };
+                list.push_str(&format!(
+                    "{} {}  {}/{}{rootless}  {}  ({})\n",
+                    printable(&about.name),
+                    printable(&about.version),
+                    printable(&about.os),
+                    printable(&about.architecture),
+                    printable(&endpoint.url),
+                    endpoint.from
+                ));
+            }
+            Err(none) => silent.push(format!("{} ({}): {}", none.endpoint.url, none.endpoint.from, none.why)),
+        }
+    }
+    if list.is_empty() {
+        return Err(Failure(format!("no container engine answers; tried {}", silent.join("; "))));
+    }
+    print(&list)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs images as the targets would.
+pub(super) struct Runner<'a> {
+    connection: Connection,
+    arguments: &'a RunArguments,
+}
+
+impl<'a> Runner<'a> {
+    /// The engine that answers first.
+    ///
+    /// # Errors
+    /// None does.
+    pub(super) fn new(arguments: &'a RunArguments, engine: Option<&str>) -> Result<Self, Failure> {
+        let connection = Connection::first(engine).map_err(|why| Failure(format!("--run: {why}")))?;
+        Ok(Self { connection, arguments })
+    }
+
+    /// Runs an image for one target, and joins what was seen to what was read.
+    pub(super) fn run(&self, target: &Target, image: &ReadImage, judgement: &mut Judgement) -> RunReport {
+        let platform = image.report.platform.clone().unwrap_or_default();
+        if platform.os != "linux" {
+            let why = format!("it is an image for {}, and the engine runs Linux", platform.os);
+            return RunReport::none("create", Outcome::NotApplicable, why);
+        }
+        let parameters = target.parameters(&image.facts);
+        let plan = self.plan(image, &platform.architecture, &parameters);
+        let mut report = engine::run(&self.connection, &plan);
+        let answers = engine::answers(&report).into_iter().filter(|(stage, _)| is_same_test(stage, &image.facts));
+        let tested = answers.map(|(_, answer)| Tested {
+            outcome: answer.outcome,
+            rules: answer.rules,
+            explained_by: answer.explained_by,
+            evidence: answer.evidence,
+        });
+        let differing =
+            lint::join(judgement, tested.collect(), &image.facts, &target.profile, &parameters, &target.overrides);
+        let disagreement = |(rule, read)| {
+            let run = if read == Outcome::Pass { Outcome::Fail } else { Outcome::Pass };
+            Disagreement { rule, read, run }
+        };
+        report.disagreements = differing.into_iter().map(disagreement).collect();
+        report
+    }
+
+    fn plan(&self, image: &ReadImage, architecture: &str, parameters: &Parameters) -> Plan {
+        let selected = parameters.texts("steps");
+        let server = parameters.version("server");
+        let first = CLEARS_ENTRYPOINT.parse().ok();
+        let needs = steps().ok().map(|table| {
+            let steps = table.step.iter().filter(|step| selected.contains(&step.id));
+            steps.flat_map(|step| step.needs.iter().filter_map(|id| table.need(id))).collect::<Vec<_>>()
+        });
+        let needs = needs.unwrap_or_default();
+        let mut tools: Vec<String> = needs.iter().flat_map(|need| need.commands.iter().cloned()).collect();
+        tools.sort();
+        tools.dedup();
+        let has = |name: &str| needs.iter().any(|need| need.commands.iter().any(|command| command == name));
+        let shells = ["bash", "pwsh", "python3"].into_iter().filter(|shell| has(shell)).map(str::to_owned);
+        Plan {
+            image: image.report.name.clone().unwrap_or_else(|| image.report.reference.clone()),
+            id: image.report.config_digest.as_ref().map(ToString::to_string),
+            pull: image.pull.clone(),
+            architecture: architecture.to_owned(),
+            clears_entrypoint: server.zip(first.as_ref()).is_none_or(|(own, first)| own >= first),
+            has_network: self.arguments.run_network,
+            limit: self.arguments.run_timeout,
+            shells: shells.collect(),
+            tools,
+            probes: probes(architecture, parameters, &image.facts),
+        }
+    }
+}
+
+/// What the first of the .NET releases that are asked for needs.
+fn probes(architecture: &str, parameters: &Parameters, facts: &Facts) -> Probes {
+    let release = parameters.text("dotnet").and_then(|version| dotnet().ok()?.release(&version));
+    let Some((release, needs)) = release.and_then(|release| Some((release, release.needs_on(architecture)?))) else {
+        return Probes::default();
+    };
+    let icu = |version: String| {
+        let library = |name: &str| format!("{name}.so.{version}");
+        let libraries = vec![library("libicuuc"), library("libicui18n")];
+        (version, libraries)
+    };
+    // The one that reading found may have a name with more numbers than those that are tried anyway.
+    let found = facts.programs.known().and_then(|programs| programs.first()?.dotnet.as_ref()?.icu.clone());
+    let tried = (release.icu.oldest..=release.icu.newest).rev().map(|version| version.to_string());
+    Probes {
+        loader: needs.loader.clone(),
+        libraries: needs.libraries.clone(),
+        versions: needs.symbol_versions.clone(),
+        icu: found.into_iter().chain(tried).map(icu).collect(),
+        openssl: release
+            .openssl
+            .versions
+            .iter()
+            .map(|version| (version.clone(), vec![format!("libssl.so.{version}")]))
+            .collect(),
+    }
+}
+
+/// Variables that change which ICU .NET loads, or whether it loads one at all.
+const OF_ICU: [&str; 4] = [
+    "CLR_ICU_VERSION_OVERRIDE",
+    "DOTNET_ICU_VERSION_OVERRIDE",
+    "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT",
+    "DOTNET_SYSTEM_GLOBALIZATION_APPLOCALICU",
+];
+
+/// Whether a stage tests just what rules ask of this image: the tiny programs know of no settings, and they are not the
+/// payload or the programs that were named.
+fn is_same_test(stage: &str, facts: &Facts) -> bool {
+    let is_described =
+        || facts.programs.known().into_iter().flatten().all(|program| program.program.starts_with("dotnet "));
+    let sets = |names: &[&str]| {
+        facts.configuration.known().is_some_and(|settings| names.iter().any(|name| settings.env.contains_key(*name)))
+    };
+    match stage {
+        "start" | "linker" => is_described(),
+        "globalization" => is_described() && !sets(&OF_ICU),
+        "cryptography" => is_described() && !sets(&["CLR_OPENSSL_VERSION_OVERRIDE"]),
+        _ => true,
+    }
+}

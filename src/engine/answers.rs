@@ -1,0 +1,59 @@
+//! What a run says about rules: which stage tests exactly what a rule asks.
+
+use super::stage::{RunReport, StageReport};
+use crate::verdict::{Basis, Evidence, Outcome, Place};
+
+/// Rules that say why nothing at all can be loaded.
+const LOADING: [&str; 4] = ["dotnet-library-missing", "symbol-version-missing", "glibc-too-old", "libc-not-glibc"];
+
+/// Rules that say why no ICU can be loaded.
+const OF_ICU: [&str; 5] =
+    ["icu-unusable", "dotnet-library-missing", "symbol-version-missing", "glibc-too-old", "libc-not-glibc"];
+
+/// What one stage says about rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunAnswer {
+    /// Pass or fail.
+    pub outcome: Outcome,
+    /// The rules that the stage tests: a pass refutes each of them; of a fail the first is at fault.
+    pub rules: Vec<&'static str>,
+    /// Other rules that explain a fail.
+    pub explained_by: Vec<&'static str>,
+    /// The stage and what was seen.
+    pub evidence: Evidence,
+}
+
+/// What a run decides. A stage that did not take place, or could not be told, decides nothing.
+#[must_use]
+pub fn answers(run: &RunReport) -> Vec<(String, RunAnswer)> {
+    let decided = run.stages.iter().filter(|stage| matches!(stage.outcome, Outcome::Pass | Outcome::Fail));
+    decided.filter_map(|stage| Some((stage.name.clone(), answer(stage)?))).collect()
+}
+
+fn answer(stage: &StageReport) -> Option<RunAnswer> {
+    let is_pass = stage.outcome == Outcome::Pass;
+    let (rules, explained_by): (&[&str], &[&str]) = match stage.name.as_str() {
+        "start" => (&["libc-not-glibc"], &LOADING),
+        "linker" if is_pass || !stage.output.contains("version `") => {
+            (&["dotnet-library-missing", "symbol-version-missing"], &LOADING)
+        }
+        "linker" => (&["symbol-version-missing"], &LOADING),
+        // That its libraries can be loaded does not mean that an ICU is of use: `icu-unusable` is not refuted.
+        "globalization" => (&["icu-missing"], &OF_ICU),
+        "cryptography" => (&["openssl-library-missing"], &LOADING),
+        "shell:bash" => (&["bash-missing"], &[]),
+        "shell:pwsh" => (&["pwsh-missing"], &[]),
+        "shell:python3" => (&["python-missing"], &[]),
+        "variables" => (&["openssl-command-missing"], &[]),
+        _ => return None,
+    };
+    let said = if stage.output.is_empty() { String::new() } else { format!(": {}", stage.output) };
+    let word = if is_pass { "passed" } else { "failed" };
+    let statement = format!("running it, the stage {} {word}{said}", stage.name);
+    Some(RunAnswer {
+        outcome: stage.outcome,
+        rules: rules.to_vec(),
+        explained_by: explained_by.to_vec(),
+        evidence: Evidence { basis: Basis::Run, statement, place: Place::default() },
+    })
+}

@@ -1,0 +1,200 @@
+//! One container: created with exactly the target's arguments and limits besides, started, waited for, listened to.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bollard::container::LogOutput;
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptionsBuilder};
+use futures_util::StreamExt;
+
+use super::connection::Connection;
+use super::owner;
+
+/// How long an engine may take for one request.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long it may take to fetch an image.
+const PULL: Duration = Duration::from_secs(3600);
+/// Limits, so that no image can harm the machine.
+const MEMORY: i64 = 2 << 30;
+const PIDS: i64 = 512;
+/// The most output that is listened to, in bytes, from the end.
+const MOST_OUTPUT: usize = 64 << 10;
+/// The capabilities that are left: those by which root may use files and change users, as in every container.
+const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"];
+
+/// What a container is created with.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub image: String,
+    /// Whether the image's entrypoint is emptied, as servers since 2021.2.124 do.
+    pub clears_entrypoint: bool,
+    pub command: Vec<String>,
+    pub env: Vec<String>,
+    pub working_dir: String,
+    /// `HOST:CONTAINER[:ro]`.
+    pub binds: Vec<String>,
+    pub has_network: bool,
+}
+
+/// A container that was created; removed when it is dropped.
+pub(super) struct Container<'a> {
+    connection: &'a Connection,
+    id: String,
+}
+
+/// How a container ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Its exit code; nothing if it had to be stopped.
+    pub exit_code: Option<i64>,
+    pub duration: Duration,
+    /// The end of its output, both streams.
+    pub output: String,
+}
+
+impl<'a> Container<'a> {
+    /// Creates a container.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub(super) fn create(connection: &'a Connection, wanted: &Wanted) -> Result<Self, String> {
+        let log = HashMap::from([("max-size".to_owned(), "1m".to_owned())]);
+        let host_config = HostConfig {
+            binds: Some(wanted.binds.clone()),
+            network_mode: (!wanted.has_network).then(|| "none".to_owned()),
+            memory: Some(MEMORY),
+            pids_limit: Some(PIDS),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: Some(CAPABILITIES.map(str::to_owned).into()),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log) }),
+            ..HostConfig::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(wanted.image.clone()),
+            // A list of one empty word is what `--entrypoint=''` sends.
+            entrypoint: wanted.clears_entrypoint.then(|| vec![String::new()]),
+            cmd: Some(wanted.command.clone()),
+            env: Some(wanted.env.clone()),
+            working_dir: Some(wanted.working_dir.clone()),
+            labels: Some(HashMap::from([(owner::LABEL.to_owned(), owner::own())])),
+            host_config: Some(host_config),
+            ..ContainerCreateBody::default()
+        };
+        let none = None::<bollard::query_parameters::CreateContainerOptions>;
+        let made = connection.within(PATIENCE, connection.docker.create_container(none, body))?;
+        owner::created(connection, &made.id);
+        Ok(Self { connection, id: made.id })
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// What the engine says: the command is not there, or cannot be run.
+    pub(super) fn start(&self) -> Result<(), String> {
+        let none = None::<bollard::query_parameters::StartContainerOptions>;
+        self.connection.within(PATIENCE, self.connection.docker.start_container(&self.id, none))
+    }
+
+    /// Waits for its end, at most so long; then it is killed.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub(super) fn wait(&self, limit: Duration) -> Result<Ended, String> {
+        let start = Instant::now();
+        let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
+        let docker = &self.connection.docker;
+        let waited = async {
+            let mut stream = std::pin::pin!(docker.wait_container(&self.id, Some(options)));
+            match stream.next().await {
+                Some(Ok(answer)) => Ok(Some(answer.status_code)),
+                // The client takes an exit code that is not 0 for an error.
+                Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(Some(code)),
+                Some(Err(error)) => Err(error),
+                None => Ok(None),
+            }
+        };
+        let in_time = async {
+            Ok(match tokio::time::timeout(limit, waited).await {
+                Ok(ended) => ended?,
+                Err(_) => None,
+            })
+        };
+        let exit_code = self.connection.within(limit + PATIENCE, in_time)?;
+        let duration = start.elapsed();
+        if exit_code.is_none() {
+            let none = None::<bollard::query_parameters::KillContainerOptions>;
+            // It may have ended just now.
+            let _ = self.connection.within(PATIENCE, docker.kill_container(&self.id, none));
+        }
+        Ok(Ended { exit_code, duration, output: self.output() })
+    }
+
+    /// The end of its output; what cannot be had is said in its place.
+    fn output(&self) -> String {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("400").build();
+        let docker = &self.connection.docker;
+        let read = async {
+            let mut stream = std::pin::pin!(docker.logs(&self.id, Some(options)));
+            let mut output: Vec<u8> = Vec::new();
+            while let Some(piece) = stream.next().await {
+                let (LogOutput::StdOut { message }
+                | LogOutput::StdErr { message }
+                | LogOutput::Console { message }
+                | LogOutput::StdIn { message }) = piece?;
+                output.extend_from_slice(&message);
+                if output.len() > 2 * MOST_OUTPUT {
+                    output.drain(..output.len() - MOST_OUTPUT);
+                }
+            }
+            Ok::<_, bollard::errors::Error>(output)
+        };
+        match self.connection.within(PATIENCE, read) {
+            Ok(output) => String::from_utf8_lossy(&output[output.len().saturating_sub(MOST_OUTPUT)..]).into_owned(),
+            Err(why) => format!("(its output cannot be had: {why})"),
+        }
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub(super) fn remove(self) -> Result<(), String> {
+        let removed = owner::remove(self.connection, &self.id);
+        // What is removed needs not be removed once more.
+        std::mem::forget(self);
+        removed
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let _ = owner::remove(self.connection, &self.id);
+    }
+}
+
+/// The id of an image that the engine has.
+pub(super) fn find(connection: &Connection, name: &str) -> Option<String> {
+    let found = connection.within(PATIENCE, connection.docker.inspect_image(name)).ok()?;
+    Some(found.id.unwrap_or_else(|| name.to_owned()))
+}
+
+/// Has the engine fetch an image; gives its id.
+///
+/// # Errors
+/// What the engine says.
+pub(super) fn pull(connection: &Connection, name: &str) -> Result<String, String> {
+    let options = bollard::query_parameters::CreateImageOptionsBuilder::new().from_image(name).build();
+    let pull = async {
+        let mut stream = std::pin::pin!(connection.docker.create_image(Some(options), None, None));
+        while let Some(progress) = stream.next().await {
+            if let Some(detail) = progress?.error_detail {
+                return Ok(Err(detail.message.unwrap_or_default()));
+            }
+        }
+        Ok::<Result<(), String>, bollard::errors::Error>(Ok(()))
+    };
+    connection.within(PULL, pull)??;
+    find(connection, name).ok_or_else(|| "it was fetched, and yet the engine does not have it".to_owned())
+}

@@ -1,0 +1,206 @@
+//! Tiny programs that need what a .NET program needs to be loaded, and end at once: the image's own loader decides.
+//!
+//! They are written here, byte by byte, so that no toolchain and no program of anybody else is needed (ELF-64,
+//! System V ABI; symbol versions by the Linux Standard Base).
+
+use std::collections::BTreeMap;
+
+/// What a program is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Probe<'a> {
+    /// `amd64` or `arm64`.
+    pub architecture: &'a str,
+    /// The program loader.
+    pub loader: &'a str,
+    /// The libraries, by soname, in order.
+    pub libraries: Vec<String>,
+    /// Symbol versions, by library.
+    pub versions: BTreeMap<String, Vec<String>>,
+}
+
+/// exit(0) in machine code, and the machine's number and page size.
+fn machine(architecture: &str) -> Option<(&'static [u8], u16, usize)> {
+    match architecture {
+        // mov eax, 60; xor edi, edi; syscall
+        "amd64" => Some((&[0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05], 62, 0x1000)),
+        // mov x8, 93; mov x0, 0; svc 0
+        "arm64" => Some((&[0xa8, 0x0b, 0x80, 0xd2, 0, 0, 0x80, 0xd2, 0x01, 0, 0, 0xd4], 183, 0x1_0000)),
+        _ => None,
+    }
+}
+
+/// A part of the file under construction: bytes, each part aligned to eight.
+#[derive(Default)]
+struct Body(Vec<u8>);
+
+impl Body {
+    fn place(&mut self, bytes: &[u8]) -> u64 {
+        self.0.resize(self.0.len().next_multiple_of(8), 0);
+        let at = self.0.len() as u64;
+        self.0.extend_from_slice(bytes);
+        at
+    }
+}
+
+/// The names of the file, each once.
+#[derive(Default)]
+struct Strings(Vec<u8>);
+
+impl Strings {
+    fn place(&mut self, text: &str) -> u32 {
+        if self.0.is_empty() {
+            self.0.push(0);
+        }
+        let at = self.0.len() as u32;
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(0);
+        at
+    }
+}
+
+impl Probe<'_> {
+    /// The program; nothing for an architecture that none is written for.
+    pub(super) fn bytes(&self) -> Option<Vec<u8>> {
+        const HEADERS: usize = 64 + 6 * 56;
+        let (code, machine, page) = machine(self.architecture)?;
+        let mut strings = Strings::default();
+        let needed: Vec<u64> = self.libraries.iter().map(|name| strings.place(name).into()).collect();
+        let (versions, libraries) = self.needs(&mut strings);
+        let mut body = Body(vec![0; HEADERS]);
+        let code = body.place(code);
+        let interpreter = body.place(&[self.loader.as_bytes(), b"\0"].concat());
+        // One symbol, which is none, and a hash table of one chain without any.
+        let symbols = body.place(&[0; 24]);
+        let hash = body.place(&[1_u32, 1, 0, 0].map(u32::to_le_bytes).concat());
+        let of_symbols = body.place(&[0; 2]);
+        let versions = body.place(&versions);
+        let size = strings.0.len() as u64;
+        let strings = body.place(&strings.0);
+        let text = body.0.len();
+
+        let mut tags: Vec<(u64, u64)> = needed.into_iter().map(|name| (1, name)).collect();
+        tags.extend([(4, hash), (5, strings), (6, symbols), (10, size), (11, 24)]);
+        if libraries > 0 {
+            tags.extend([(0x6fff_fff0, of_symbols), (0x6fff_fffe, versions), (0x6fff_ffff, libraries)]);
+        }
+        // Everything is bound at once.
+        tags.extend([(30, 8), (0x6fff_fffb, 1), (0, 0)]);
+        // Loaders write to it, so it has a page of its own.
+        body.0.resize(text.next_multiple_of(page), 0);
+        let dynamic: Vec<u8> =
+            tags.iter().flat_map(|(tag, value)| [tag.to_le_bytes(), value.to_le_bytes()]).flatten().collect();
+        let at = body.place(&dynamic);
+        let length = dynamic.len() as u64;
+
+        let mut head: Vec<u8> = b"\x7fELF\x02\x01\x01".to_vec();
+        head.resize(16, 0);
+        head.extend([3_u16, machine].map(u16::to_le_bytes).concat());
+        head.extend(1_u32.to_le_bytes());
+        head.extend([code, 64, 0].map(u64::to_le_bytes).concat());
+        head.extend(0_u32.to_le_bytes());
+        head.extend([64_u16, 56, 6, 0, 0, 0].map(u16::to_le_bytes).concat());
+        let mut segment = |kind: u32, flags: u32, offset: u64, size: u64, align: u64| {
+            head.extend([kind, flags].map(u32::to_le_bytes).concat());
+            head.extend([offset, offset, offset, size, size, align].map(u64::to_le_bytes).concat());
+        };
+        // By the place of the headers loaders tell where the program came to lie.
+        segment(6, 4, 64, 6 * 56, 8);
+        segment(3, 4, interpreter, self.loader.len() as u64 + 1, 1);
+        segment(1, 5, 0, text as u64, page as u64);
+        segment(1, 6, at, length, page as u64);
+        segment(2, 6, at, length, 8);
+        // The stack need not be executable.
+        segment(0x6474_e551, 6, 0, 0, 16);
+        body.0[..HEADERS].copy_from_slice(&head);
+        Some(body.0)
+    }
+
+    /// The needed versions (`Elf64_Verneed`, `Elf64_Vernaux`), and of how many libraries there are some.
+    fn needs(&self, strings: &mut Strings) -> (Vec<u8>, u64) {
+        let with: Vec<(&String, &Vec<String>)> = self
+            .versions
+            .iter()
+            .filter(|(library, versions)| self.libraries.contains(library) && !versions.is_empty())
+            .collect();
+        let (mut bytes, mut number) = (Vec::new(), 2_u16);
+        for (at, (library, versions)) in with.iter().enumerate() {
+            let next = if at + 1 == with.len() { 0 } else { 16 + 16 * versions.len() as u32 };
+            bytes.extend([1_u16, versions.len() as u16].map(u16::to_le_bytes).concat());
+            bytes.extend([strings.place(library), 16, next].map(u32::to_le_bytes).concat());
+            for (at, version) in versions.iter().enumerate() {
+                bytes.extend(hash(version).to_le_bytes());
+                bytes.extend([0_u16, number].map(u16::to_le_bytes).concat());
+                let next = if at + 1 == versions.len() { 0 } else { 16_u32 };
+                bytes.extend([strings.place(version), next].map(u32::to_le_bytes).concat());
+                number += 1;
+            }
+        }
+        (bytes, with.len() as u64)
+    }
+}
+
+/// The hash of a symbol's or a version's name (System V ABI, "Hash Table").
+fn hash(name: &str) -> u32 {
+    name.bytes().fold(0_u32, |hash, byte| {
+        let hash = (hash << 4).wrapping_add(byte.into());
+        let top = hash & 0xf000_0000;
+        (hash ^ (top >> 24)) & !top
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    use super::*;
+
+    fn probe(libraries: &[&str], versions: &[(&str, &str)]) -> Vec<u8> {
+        let (architecture, loader) = match std::env::consts::ARCH {
+            "aarch64" => ("arm64", "/lib/ld-linux-aarch64.so.1"),
+            _ => ("amd64", "/lib64/ld-linux-x86-64.so.2"),
+        };
+        let versions = versions.iter().map(|(library, version)| ((*library).to_owned(), vec![(*version).to_owned()]));
+        let probe = Probe {
+            architecture,
+            loader,
+            libraries: libraries.iter().map(|name| (*name).to_owned()).collect(),
+            versions: versions.collect(),
+        };
+        probe.bytes().unwrap()
+    }
+
+    #[test]
+    fn hashes_are_those_of_the_system() {
+        assert_eq!(hash("GLIBC_2.2.5"), 0x0969_1a75);
+        assert_eq!(hash("GLIBC_2.17"), 0x0696_9197);
+    }
+
+    #[test]
+    fn this_machine_s_own_loader_decides() {
+        if !std::path::Path::new("/lib64/ld-linux-x86-64.so.2").exists() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let run = |bytes: &[u8]| {
+            let file = folder.path().join("probe");
+            std::fs::write(&file, bytes).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let output = Command::new(&file).output().unwrap();
+            (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        assert_eq!(run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_2.17")])), (Some(0), String::new()));
+        let (code, said) = run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_9.99")]));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("version `GLIBC_9.99' not found"), "{said}");
+        let (code, said) = run(&probe(&["libnowhere.so.1", "libc.so.6"], &[]));
+        assert_eq!(code, Some(127), "{said}");
+        assert!(said.contains("libnowhere.so.1: cannot open shared object file"), "{said}");
+    }
+
+    #[test]
+    fn none_is_written_for_other_machines() {
+        let probe = Probe { architecture: "riscv64", loader: "", libraries: Vec::new(), versions: BTreeMap::new() };
+        assert!(probe.bytes().is_none());
+    }
+}

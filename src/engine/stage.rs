@@ -1,0 +1,84 @@
+//! The stages of a run as they are reported (contract: `results[].run`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::Outcome;
+
+/// What running an image showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// What ran it; nothing if no engine was asked.
+    pub engine: Option<EngineReport>,
+    /// The equivalent command line, to be pasted.
+    pub command: Vec<String>,
+    /// The stages, in order.
+    pub stages: Vec<StageReport>,
+    /// Where this image was run otherwise than the target would.
+    pub changed: Vec<String>,
+    /// Rules of which reading and running the image say different things: each a defect of imglint.
+    #[serde(default)]
+    pub disagreements: Vec<Disagreement>,
+}
+
+/// An engine by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineReport {
+    /// `docker` or `podman`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// One stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// `pull`, `create`, `start`, `linker`, `shell:bash`, …
+    pub name: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How long it took, in milliseconds; nothing for one that takes no time of its own.
+    pub duration_ms: Option<u64>,
+    /// The exit code of what was started.
+    pub exit_code: Option<i64>,
+    /// What was said last, or why the stage did not take place.
+    pub output: String,
+}
+
+/// A rule that reading and running an image decide differently.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disagreement {
+    /// The rule's id.
+    pub rule: String,
+    /// What reading said.
+    pub read: Outcome,
+    /// What running said.
+    pub run: Outcome,
+}
+
+impl StageReport {
+    /// A stage and what became of it.
+    #[must_use]
+    pub fn new(name: &str, outcome: Outcome, output: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), outcome, duration_ms: None, exit_code: None, output: output.into() }
+    }
+}
+
+impl RunReport {
+    /// A run that did not take place, and why.
+    #[must_use]
+    pub fn none(stage: &str, outcome: Outcome, why: impl Into<String>) -> Self {
+        Self {
+            engine: None,
+            command: Vec::new(),
+            stages: vec![StageReport::new(stage, outcome, why)],
+            changed: Vec::new(),
+            disagreements: Vec::new(),
+        }
+    }
+
+    /// The stage of this name.
+    #[must_use]
+    pub fn stage(&self, name: &str) -> Option<&StageReport> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+}

@@ -1,0 +1,184 @@
+//! What `--run` leaves behind: nothing, however it ends. And what it does with images that are none for it.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::image::{Tar, TestImage, docker_archive, write_layout};
+use crate::support::{Run, check, leave_out, program, real_part};
+use crate::tool_corpus;
+
+const LABEL: &str = "label=io.imglint.owner";
+
+fn docker(engine: &str, arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(["-H", engine]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn load(engine: &str, image: &TestImage, tag: &str, folder: &Path) -> String {
+    let archive = folder.join(format!("{}.tar", tag.replace(['/', ':'], "-")));
+    std::fs::write(&archive, docker_archive(&[(image, &[tag])])).unwrap();
+    docker(engine, &["load", "-q", "-i", archive.to_str().unwrap()]);
+    format!("docker-archive:{}", archive.display())
+}
+
+/// An image whose bash does nothing for a minute; nothing where there is no static busybox.
+fn sleeper() -> Option<TestImage> {
+    let busybox = std::fs::read("/bin/busybox").ok()?;
+    let tar = Tar::default().file("bin/busybox", 0o755, &busybox).file(
+        "bin/bash",
+        0o755,
+        b"#!/bin/busybox sh\nexec /bin/busybox sleep 60\n",
+    );
+    Some(TestImage::new(json!({"Env": ["PATH=/bin"]})).layer("COPY busybox", &tar))
+}
+
+fn stage<'a>(result: &'a Value, name: &str) -> &'a Value {
+    let stages = result["run"]["stages"].as_array().unwrap();
+    stages.iter().find(|stage| stage["name"] == name).unwrap_or_else(|| panic!("no stage {name}: {stages:#?}"))
+}
+
+/// The folders of runs in the temporary folder that belong to a process.
+fn folders(process: u32) -> usize {
+    let entries = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("imglint-run-") && name.contains(&format!("-{process}-"))).count()
+}
+
+fn containers(engine: &str) -> usize {
+    docker(engine, &["ps", "-aq", "--filter", LABEL]).lines().count()
+}
+
+/// Starts a run of the sleeper and waits until its bash is running.
+fn started(engine: &str, image: &str) -> Child {
+    let mut child = program()
+        .args(["check", "--run", "--engine", engine, image])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while docker(engine, &["ps", "-q", "--filter", LABEL, "--filter", "ancestor=imglint/sleeper:1"]).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(60), "no container is running: {:?}", child.try_wait());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    child
+}
+
+#[test]
+fn nothing_is_left_however_a_run_ends() {
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(sleeper) = sleeper() else {
+        leave_out("a static busybox");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let image = load(&engine, &sleeper, "imglint/sleeper:1", folder.path());
+
+    let result = check(["--run", "--run-timeout", "2s", "--engine", &engine, &image]).result();
+    let bash = stage(&result, "shell:bash");
+    assert_eq!((&bash["outcome"], &bash["output"]), (&json!("unknown"), &json!("it was stopped after 2 s")));
+    assert_eq!(stage(&result, "cleanup")["outcome"], "pass");
+
+    let mut interrupted = started(&engine, &image);
+    let number = interrupted.id();
+    Command::new("kill").args(["-INT", &number.to_string()]).status().unwrap();
+    assert_eq!(interrupted.wait().unwrap().code(), Some(2));
+    assert_eq!(folders(number), 0, "after an interrupt");
+
+    let mut killed = started(&engine, &image);
+    let number = killed.id();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(folders(number) == 1 && containers(&engine) >= 1, "a killed run cannot clean up");
+    check(["--run", "--run-timeout", "1s", "--engine", &engine, &image]);
+    assert_eq!(folders(number), 0, "the next run does");
+    let left = docker(&engine, &["ps", "-aq", "--filter", LABEL, "--filter", "ancestor=imglint/sleeper:1"]);
+    assert!(left.is_empty(), "{left}");
+}
+
+#[test]
+fn variables_and_artifacts_pass_where_there_is_an_openssl() {
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some((with, without)) = tool_corpus::with_and_without_openssl() else { return };
+    let Ok(busybox) = std::fs::read("/bin/busybox") else {
+        leave_out("a static busybox");
+        return;
+    };
+    let tools = ["dirname", "basename", "wc"]
+        .iter()
+        .fold(Tar::default(), |tar, name| tar.link(&format!("usr/bin/{name}"), "/usr/bin/busybox"));
+    let tools = tools.file("usr/bin/busybox", 0o755, &busybox);
+    let [with, without] = [with, without].map(|image| image.layer("COPY busybox", &tools));
+    let folder = tempfile::tempdir().unwrap();
+    let run = |image: &TestImage, name: &str, arguments: &[&str]| {
+        let given = load(&engine, image, &format!("imglint/run-{name}:1"), folder.path());
+        check([&["--run", "--engine", engine.as_str()], arguments, &[given.as_str()]].concat()).result()
+    };
+    let good = run(&with, "with", &[]);
+    for name in ["pull", "create", "shell:bash", "variables", "artifact", "cleanup"] {
+        assert_eq!(stage(&good, name)["outcome"], "pass", "{name}: {}", stage(&good, name));
+    }
+    assert_eq!(stage(&good, "shell:bash")["exit_code"], 42);
+    assert_eq!(good["run"]["disagreements"], json!([]), "{:#}", good["run"]);
+    let words = good["run"]["command"].as_array().unwrap();
+    assert!(words.contains(&json!("--entrypoint=")) && words[..3] == [json!("docker"), json!("run"), json!("--rm")]);
+
+    let silent = run(&without, "without", &[]);
+    assert_eq!(stage(&silent, "variables")["outcome"], "fail");
+    assert_eq!(stage(&silent, "artifact")["outcome"], "fail");
+    let finding = crate::support::finding(&silent, "openssl-command-missing");
+    let bases: Vec<&Value> = finding["evidence"].as_array().unwrap().iter().map(|piece| &piece["basis"]).collect();
+    assert_eq!(bases, [&json!("read"), &json!("run")]);
+
+    // An entrypoint that swallows the command line: old servers leave it, new ones empty it.
+    let swallows = with
+        .clone()
+        .field("config", json!({"Env": ["PATH=/usr/bin:/bin"], "Entrypoint": ["/bin/bash", "-c", "exit 0"]}));
+    let old = run(&swallows, "swallows", &["--set", "server=2021.1.1"]);
+    assert_eq!(stage(&old, "shell:bash")["outcome"], "fail", "nothing ran: {:#}", old["run"]);
+    let new = run(&swallows, "swallows", &["--set", "server=2024.1"]);
+    assert_eq!(stage(&new, "shell:bash")["outcome"], "pass");
+
+    // A user who may not write to the work folder, which belongs to who runs the worker.
+    let user = run(&with.clone().user("1000"), "user", &[]);
+    assert_eq!(stage(&user, "shell:bash")["outcome"], "pass");
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    assert_eq!(stage(&user, "artifact")["outcome"], if is_root { "fail" } else { "pass" });
+}
+
+#[test]
+fn images_that_the_engine_cannot_run_are_not_run() {
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let run = |image: &TestImage| {
+        let layout = tempfile::tempdir_in(folder.path()).unwrap();
+        write_layout(layout.path(), &[(image, "")]);
+        let given = format!("oci:{}", layout.path().display());
+        check(["--run", "--engine", &engine, &given]).result()
+    };
+    let windows = run(&TestImage::new(json!({})).field("os", json!("windows")));
+    assert_eq!(stage(&windows, "create")["outcome"], "not_applicable");
+    let other = if cfg!(target_arch = "x86_64") { "arm64" } else { "amd64" };
+    let foreign = run(&TestImage::new(json!({})).field("architecture", json!(other)));
+    assert!(stage(&foreign, "create")["output"].as_str().unwrap().contains("under emulation"));
+    let unknown = run(&TestImage::new(json!({"Env": ["NOBODY=HAS_THIS"]})));
+    assert_eq!(stage(&unknown, "pull")["outcome"], "not_applicable");
+}
+
+#[test]
+fn without_an_engine_there_is_one_clear_line() {
+    for arguments in [&["engines"][..], &["check", "--run", "x"]] {
+        let run = Run::of(program().args(arguments).args(["--engine", "unix:///nowhere/docker.sock"]));
+        assert_eq!(run.code, 2);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+        assert!(run.stderr.contains("/nowhere/docker.sock") && run.stderr.contains("no such socket"), "{}", run.stderr);
+    }
+    if let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") {
+        let run = Run::of(program().args(["engines", "--engine", &engine]));
+        assert!(run.code == 0 && run.stdout.starts_with("docker "), "{}{}", run.stdout, run.stderr);
+    }
+}
