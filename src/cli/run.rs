@@ -112,6 +112,7 @@ impl<'a> Runner<'a> {
             architecture: architecture.to_owned(),
             clears_entrypoint: server.zip(first.as_ref()).is_none_or(|(own, first)| own >= first),
             has_network: self.arguments.run_network,
+            is_root: image.facts.user.known().is_none_or(|user| user.uid.is_none_or(|uid| uid == 0)),
             limit: self.arguments.run_timeout,
             shells: shells.collect(),
             tools,

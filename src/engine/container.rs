@@ -35,6 +35,8 @@ pub(super) struct Wanted {
     /// `HOST:CONTAINER[:ro]`.
     pub binds: Vec<String>,
     pub has_network: bool,
+    /// Whether its processes are root's.
+    pub is_root: bool,
 }
 
 /// A container that was created; removed when it is dropped.
@@ -66,7 +68,8 @@ impl<'a> Container<'a> {
             memory: Some(MEMORY),
             pids_limit: Some(PIDS),
             cap_drop: Some(vec!["ALL".to_owned()]),
-            cap_add: Some(CAPABILITIES.map(str::to_owned).into()),
+            // Others have none anyway, but Podman would give them those that are added.
+            cap_add: wanted.is_root.then(|| CAPABILITIES.map(str::to_owned).into()),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log) }),
             ..HostConfig::default()

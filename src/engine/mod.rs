@@ -10,6 +10,7 @@ mod host;
 mod owner;
 mod path;
 mod probe;
+mod said;
 mod stage;
 
 pub use answers::{RunAnswer, answers};

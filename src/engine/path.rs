@@ -12,7 +12,8 @@ use super::container::{Container, Ended, Wanted, find, pull};
 use super::host::Host;
 use super::owner;
 use super::probe::Probe;
-use super::stage::{EngineReport, RunReport, StageReport};
+use super::said::{is_not_started, is_of_image, marks, of_engine};
+use super::stage::{EngineReport, LONGEST_OUTPUT, RunReport, StageReport};
 use crate::printable::excerpt;
 use crate::verdict::Outcome;
 
@@ -22,8 +23,6 @@ const BOOTSTRAP: &[u8] = include_bytes!("bootstrap.sh");
 const EXIT_CODE: i64 = 42;
 /// What the script writes into its artifact.
 const ARTIFACT: &str = "made by the step\n";
-/// How much of a stage's output is reported, in characters.
-const LONGEST_OUTPUT: usize = 600;
 /// What a run does otherwise than the target, and why that does not change what it tests.
 const CHANGED: [&str; 3] = [
     "no network, no new privileges, and only the capabilities to use files and change users: nothing that is tested needs more",
@@ -46,6 +45,8 @@ pub struct Plan {
     pub clears_entrypoint: bool,
     /// Whether containers have a network.
     pub has_network: bool,
+    /// Whether the image's user is root.
+    pub is_root: bool,
     /// How long each container may run.
     pub limit: Duration,
     /// The types of scripts that are started: `bash`, `pwsh`, `python3`.
@@ -204,6 +205,7 @@ impl Run<'_> {
             binds: vec![format!("{work}:{work}"), format!("{home}:{home}")],
             working_dir: work,
             has_network: self.plan.has_network,
+            is_root: self.plan.is_root,
         }
     }
 
@@ -233,7 +235,10 @@ impl Run<'_> {
         let program = self.host.tools().join("program").display().to_string();
         let stages = match self.ended("start", vec![program])? {
             // The kernel says so if the loader is not there.
-            Err(why) => vec![failed("start", &why), skipped("linker", "the program did not start")],
+            Err(why) if is_of_image(&why) => {
+                vec![failed("start", &why), skipped("linker", "the program did not start")]
+            }
+            Err(why) => return Err(unknown("start", &of_engine(&why))),
             // Newer runtimes start a container before they find out.
             Ok(ended) if is_not_started(&ended.output) => {
                 vec![
@@ -273,6 +278,7 @@ impl Run<'_> {
         };
         let ended = match ended {
             Ok(ended) => ended,
+            Err(why) if !is_of_image(&why) => return Err(unknown("shell:bash", &of_engine(&why))),
             Err(why) => {
                 self.report.stages.push(failed("shell:bash", &why));
                 self.report.stages.extend(rest.map(|name| skipped(name, "no script ran")));
@@ -358,6 +364,7 @@ impl Run<'_> {
             _ => vec![shell, "-c", "raise SystemExit(42)"],
         };
         let stage = match self.ended(&name, words.into_iter().map(str::to_owned).collect())? {
+            Err(why) if !is_of_image(&why) => return Err(unknown(&name, &of_engine(&why))),
             Err(why) => failed(&name, &why),
             Ok(ended) => StageReport {
                 outcome: match ended.exit_code {
@@ -374,28 +381,6 @@ impl Run<'_> {
         self.report.stages.push(stage);
         Ok(())
     }
-}
-
-/// Whether a runtime says that it could not start the container's program.
-fn is_not_started(output: &str) -> bool {
-    let output = output.trim();
-    let is_said = output.starts_with("exec ") || output.contains("standard_init_linux.go");
-    is_said
-        && ["no such file or directory", "exec format error", "permission denied"]
-            .iter()
-            .any(|end| output.ends_with(end))
-}
-
-/// The stages that the script tells of, by name.
-fn marks(output: &str) -> BTreeMap<String, StageReport> {
-    let mark = |line: &str| {
-        let rest = line.strip_prefix("##imglint ")?;
-        let (name, rest) = rest.split_once(' ')?;
-        let (outcome, said) = rest.split_once(' ').unwrap_or((rest, ""));
-        let outcome = if outcome == "pass" { Outcome::Pass } else { Outcome::Fail };
-        Some((name.to_owned(), StageReport::new(name, outcome, excerpt(said, LONGEST_OUTPUT))))
-    };
-    output.lines().filter_map(mark).collect()
 }
 
 /// The command line that does the same, for people.

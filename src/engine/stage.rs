@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::verdict::Outcome;
 
+/// How much of a stage's output is reported, in characters.
+pub(super) const LONGEST_OUTPUT: usize = 600;
+
 /// What running an image showed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunReport {

@@ -1,0 +1,78 @@
+//! What engines and scripts say, and what it means.
+
+use std::collections::BTreeMap;
+
+use super::stage::{LONGEST_OUTPUT, StageReport};
+use crate::printable::excerpt;
+use crate::verdict::Outcome;
+
+/// Whether it is the image's doing that a container did not start: its program is not there, or cannot be run. All else
+/// is between the engine and its machine.
+pub(super) fn is_of_image(why: &str) -> bool {
+    let why = why.to_ascii_lowercase();
+    let is_about_program = why.contains("exec");
+    is_about_program
+        && ["not found", "no such file or directory", "permission denied", "exec format error", "is a directory"]
+            .iter()
+            .any(|reason| why.contains(reason))
+}
+
+pub(super) fn of_engine(why: &str) -> String {
+    format!("the engine could not start a container: {why}")
+}
+
+/// Whether a runtime says in a container's own output that it could not start its program.
+pub(super) fn is_not_started(output: &str) -> bool {
+    let output = output.trim();
+    let is_said = output.starts_with("exec ") || output.contains("standard_init_linux.go");
+    is_said
+        && ["no such file or directory", "exec format error", "permission denied"]
+            .iter()
+            .any(|end| output.ends_with(end))
+}
+
+/// The stages that the script tells of, by name.
+pub(super) fn marks(output: &str) -> BTreeMap<String, StageReport> {
+    let mark = |line: &str| {
+        let rest = line.strip_prefix("##imglint ")?;
+        let (name, rest) = rest.split_once(' ')?;
+        let (outcome, said) = rest.split_once(' ').unwrap_or((rest, ""));
+        let outcome = if outcome == "pass" { Outcome::Pass } else { Outcome::Fail };
+        Some((name.to_owned(), StageReport::new(name, outcome, excerpt(said, LONGEST_OUTPUT))))
+    };
+    output.lines().filter_map(mark).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_container_from_starting_is_the_image_s_doing_or_not() {
+        for why in [
+            r#"OCI runtime create failed: runc create failed: unable to start container process: exec: "bash": executable file not found in $PATH: unknown"#,
+            "crun: executable file `bash` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found",
+            r#"exec: "/x/program": permission denied: unknown"#,
+            "exec /x/program: exec format error",
+        ] {
+            assert!(is_of_image(why), "{why}");
+        }
+        for why in [
+            "crun: cgroups in hybrid mode not supported, drop all controllers from cgroupv2: OCI runtime error",
+            "error mounting \"/tmp/x\" to rootfs: no such file or directory",
+            "no space left on device",
+        ] {
+            assert!(!is_of_image(why), "{why}");
+        }
+        assert!(is_not_started("exec /usr/bin/bash: permission denied\n") && !is_not_started("bash: no such file"));
+    }
+
+    #[test]
+    fn a_script_s_marks_are_its_stages() {
+        let seen =
+            marks("noise\n##imglint shell:bash pass bash 5.2\n##imglint variables fail the value is: x\n##imglint\n");
+        assert_eq!(seen["shell:bash"].outcome, Outcome::Pass);
+        assert_eq!((seen["variables"].outcome, seen["variables"].output.as_str()), (Outcome::Fail, "the value is: x"));
+        assert_eq!(seen.len(), 2);
+    }
+}
