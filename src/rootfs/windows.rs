@@ -12,6 +12,8 @@ use crate::verdict::Place;
 const MOST_LINKS: usize = 63;
 /// The folder of a layer that becomes C: (hcsshim, pkg/ociwclayer).
 const FILES: &str = "files";
+/// The component store: most of a base's files, from which nothing is run. Others are hard links to them.
+const STORE: &str = "windows/winsxs/";
 
 /// One layer of a Windows image, and how much of it was read.
 #[derive(Clone, Debug, Default)]
@@ -144,11 +146,14 @@ impl WindowsFiles {
                 Some(HardLink::Here(target)) => Some((number, target.path().to_owned())),
                 Some(HardLink::Below(target)) => {
                     links.push((fold(path), target.to_owned()));
-                    None
+                    self.below(number, target)
                 }
             };
             let kind = if entry.kind() == Kind::HardLink { Kind::File } else { entry.kind() };
             let folded = fold(path);
+            if folded.starts_with(STORE) {
+                continue;
+            }
             if kind != Kind::Directory {
                 self.remove_below(&folded);
             } else if self.files.get(&folded).is_some_and(|lower| lower.kind == Kind::Directory) {
@@ -165,9 +170,15 @@ impl WindowsFiles {
                 .get(&fold(target))
                 .map(|found| found.content.clone().unwrap_or_else(|| (found.layer, found.written.clone())));
             if let Some(entry) = self.files.get_mut(&path) {
-                entry.content = content;
+                entry.content = content.or(entry.content.take());
             }
         }
+    }
+
+    /// The layer and path of a file that a layer below has, written in the same case.
+    fn below(&self, number: usize, path: &str) -> Option<(usize, String)> {
+        let has = |number: &usize| self.layers[*number].index.as_deref().is_some_and(|index| index.get(path).is_some());
+        (0..number).rev().find(has).map(|number| (number, path.to_owned()))
     }
 
     fn remove(&mut self, folded: &str) {
@@ -437,6 +448,18 @@ mod tests {
         let Sought::Found(node) = drive.find(r"C:\other.exe") else { panic!("not found") };
         assert_eq!(node.detail.unwrap().interpreter_line.as_deref(), Some("Files/Windows/cmd.exe"));
         assert_eq!(node.layer, 1);
+    }
+
+    #[test]
+    fn files_of_the_component_store_count_by_their_other_names() {
+        let store = "Files/Windows/WinSxS/amd64_x/ntdll.dll";
+        let lower = layer(&[(store, Kind::File, ""), ("Files/Windows/System32/ntdll.dll", Kind::HardLink, store)]);
+        let upper = layer(&[("Files/Windows/System32/other.dll", Kind::HardLink, store)]);
+        let drive = drive(vec![lower, upper]);
+        for name in ["ntdll.dll", "other.dll"] {
+            let Sought::Found(node) = drive.find(&format!(r"C:\Windows\System32\{name}")) else { panic!("{name}") };
+            assert_eq!(node.detail.unwrap().interpreter_line.as_deref(), Some(store));
+        }
     }
 
     #[test]
