@@ -76,7 +76,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
     let reader = Reader::new(&arguments.sources, wanted, &targets, arguments.fail_on);
     let engine = arguments.sources.engine.as_deref();
-    let runner = arguments.run.run.then(|| Runner::new(&arguments.run, engine)).transpose()?;
+    let runner = arguments.run.run.then(|| Runner::new(&arguments.run, &arguments.programs, engine)).transpose()?;
     let mut results = Vec::new();
     for given in &arguments.images {
         match reader.read(given) {

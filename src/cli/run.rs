@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::args::{EnginesArguments, RunArguments};
+use super::args::{EnginesArguments, ProgramArguments, RunArguments};
 use super::check::Target;
 use super::reading::ReadImage;
 use super::{Failure, print};
-use crate::engine::{self, Connection, Disagreement, Plan, Probes, RunReport};
+use crate::engine::{self, Connection, Disagreement, Plan, Probes, RunPayload, RunReport};
 use crate::facts::Facts;
 use crate::lint::{self, Judgement, Tested};
 use crate::parameters::Parameters;
@@ -52,6 +52,7 @@ pub(super) fn engines(arguments: &EnginesArguments) -> Result<ExitCode, Failure>
 pub(super) struct Runner<'a> {
     connection: Connection,
     arguments: &'a RunArguments,
+    programs: &'a ProgramArguments,
 }
 
 impl<'a> Runner<'a> {
@@ -59,9 +60,13 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// None does.
-    pub(super) fn new(arguments: &'a RunArguments, engine: Option<&str>) -> Result<Self, Failure> {
+    pub(super) fn new(
+        arguments: &'a RunArguments,
+        programs: &'a ProgramArguments,
+        engine: Option<&str>,
+    ) -> Result<Self, Failure> {
         let connection = Connection::first(engine).map_err(|why| Failure(format!("--run: {why}")))?;
-        Ok(Self { connection, arguments })
+        Ok(Self { connection, arguments, programs })
     }
 
     /// Runs an image for one target, and joins what was seen to what was read.
@@ -116,6 +121,10 @@ impl<'a> Runner<'a> {
             limit: self.arguments.run_timeout,
             shells: shells.collect(),
             tools,
+            payload: self.programs.payload.clone().map(|folder| RunPayload {
+                folder,
+                command: self.programs.payload_command.as_ref().map(|line| line.0.clone()),
+            }),
             probes: probes(architecture, parameters, &image.facts),
         }
     }

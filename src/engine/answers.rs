@@ -30,6 +30,18 @@ pub fn answers(run: &RunReport) -> Vec<(String, RunAnswer)> {
     decided.filter_map(|stage| Some((stage.name.clone(), answer(stage)?))).collect()
 }
 
+/// The rule whose fault a .NET program's last words are; nothing where they are its own affair.
+fn rules_of_payload(output: &str) -> Option<&'static [&'static str]> {
+    const WORDS: [(&str, &[&str]); 5] = [
+        ("Couldn't find a valid ICU package", &["icu-missing", "icu-unusable"]),
+        ("No usable version of libssl", &["openssl-library-missing"]),
+        ("version `", &["symbol-version-missing"]),
+        ("error while loading shared libraries", &["dotnet-library-missing"]),
+        ("You must install or update .NET", &["dotnet-runtime-missing"]),
+    ];
+    WORDS.iter().find(|(words, _)| output.contains(words)).map(|(_, rules)| *rules)
+}
+
 fn answer(stage: &StageReport) -> Option<RunAnswer> {
     let is_pass = stage.outcome == Outcome::Pass;
     let (rules, explained_by): (&[&str], &[&str]) = match stage.name.as_str() {
@@ -45,6 +57,7 @@ fn answer(stage: &StageReport) -> Option<RunAnswer> {
         "shell:pwsh" => (&["pwsh-missing"], &[]),
         "shell:python3" => (&["python-missing"], &[]),
         "variables" => (&["openssl-command-missing"], &[]),
+        "payload" if !is_pass => (rules_of_payload(&stage.output)?, &LOADING),
         _ => return None,
     };
     let said = if stage.output.is_empty() { String::new() } else { format!(": {}", stage.output) };

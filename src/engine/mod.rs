@@ -16,5 +16,5 @@ mod stage;
 pub use answers::{RunAnswer, answers};
 pub use connection::{About, Connection, Unreachable, all};
 pub use owner::clean_up;
-pub use path::{Plan, Probes, run};
+pub use path::{Plan, Probes, RunPayload, run};
 pub use stage::{Disagreement, EngineReport, RunReport, StageReport};

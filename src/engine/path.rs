@@ -1,7 +1,7 @@
 //! The target's path with an image, stage by stage: fetch it, create and start containers in it, run a step's script.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -55,6 +55,17 @@ pub struct Plan {
     pub tools: Vec<String>,
     /// What the tiny programs need.
     pub probes: Probes,
+    /// A program of the user's own that is run as well.
+    pub payload: Option<RunPayload>,
+}
+
+/// A folder of this machine, mounted into a container, and the command line that is run in it.
+#[derive(Clone, Debug)]
+pub struct RunPayload {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The words; the first is a path below the folder, or a command of the image.
+    pub command: Option<Vec<String>>,
 }
 
 /// What a .NET program needs of an image to be loaded.
@@ -149,6 +160,34 @@ impl Run<'_> {
                 (other, _) => self.shell(other)?,
             }
         }
+        match self.plan.payload.clone() {
+            Some(payload) => self.payload(&payload),
+            None => Ok(()),
+        }
+    }
+
+    /// The payload, at its place below the worker's home.
+    fn payload(&mut self, payload: &RunPayload) -> Result<(), Stopped> {
+        let Some(words) = &payload.command else {
+            self.report.stages.push(skipped("payload", "--payload-command says how it is started, and is not given"));
+            return Ok(());
+        };
+        let place = self.host.home().join("Tools/payload");
+        let made = std::fs::create_dir_all(&place).and_then(|()| payload.folder.canonicalize());
+        let folder = made.map_err(|error| unknown("payload", &format!("it cannot be mounted: {error}")))?;
+        // A word that names something in the folder is a path there, as the files are judged.
+        let inside = |word: &String| {
+            let is_there = !word.is_empty() && folder.join(word).exists();
+            if is_there { place.join(word).display().to_string() } else { word.clone() }
+        };
+        let mut wanted = self.wanted(words.iter().map(inside).collect());
+        wanted.binds.push(format!("{}:{}:ro", folder.display(), place.display()));
+        let stage = match self.ended_of("payload", &wanted)? {
+            Err(why) if !is_of_image(&why) => return Err(unknown("payload", &of_engine(&why))),
+            Err(why) => failed("payload", &why),
+            Ok(ended) => ended.stage("payload", 0),
+        };
+        self.report.stages.push(stage);
         Ok(())
     }
 
@@ -212,11 +251,15 @@ impl Run<'_> {
     /// Creates, starts and waits for a container; `what` is the stage that a failure to start is told as.
     fn ended(&mut self, what: &str, command: Vec<String>) -> Result<Result<Ended, String>, Stopped> {
         let wanted = self.wanted(command);
+        self.ended_of(what, &wanted)
+    }
+
+    fn ended_of(&mut self, what: &str, wanted: &Wanted) -> Result<Result<Ended, String>, Stopped> {
         if self.report.command.is_empty() {
-            self.report.command = command_line(&wanted, &self.plan.image);
+            self.report.command = command_line(wanted, &self.plan.image);
         }
         let start = Instant::now();
-        let container = Container::create(self.connection, &wanted)
+        let container = Container::create(self.connection, wanted)
             .map_err(|why| StageReport { duration_ms: since(start), ..failed("create", &why) })?;
         if self.report.stage("create").is_none() {
             let stage = StageReport::new("create", Outcome::Pass, "with the target's arguments");
@@ -247,19 +290,8 @@ impl Run<'_> {
                 ]
             }
             Ok(ended) => {
-                let linker = match ended.exit_code {
-                    Some(0) => Outcome::Pass,
-                    Some(_) => Outcome::Fail,
-                    None => Outcome::Unknown,
-                };
-                let stage = |name: &str, outcome, output: &str| StageReport {
-                    name: name.to_owned(),
-                    outcome,
-                    duration_ms: Some(millis(ended.duration)),
-                    exit_code: ended.exit_code,
-                    output: excerpt(output.trim(), LONGEST_OUTPUT),
-                };
-                vec![stage("start", Outcome::Pass, ""), stage("linker", linker, &ended.output)]
+                let start = StageReport { output: String::new(), outcome: Outcome::Pass, ..ended.stage("start", 0) };
+                vec![start, ended.stage("linker", 0)]
             }
         };
         let has_started = stages[0].outcome == Outcome::Pass;
@@ -366,20 +398,27 @@ impl Run<'_> {
         let stage = match self.ended(&name, words.into_iter().map(str::to_owned).collect())? {
             Err(why) if !is_of_image(&why) => return Err(unknown(&name, &of_engine(&why))),
             Err(why) => failed(&name, &why),
-            Ok(ended) => StageReport {
-                outcome: match ended.exit_code {
-                    Some(EXIT_CODE) => Outcome::Pass,
-                    Some(_) => Outcome::Fail,
-                    None => Outcome::Unknown,
-                },
-                duration_ms: Some(millis(ended.duration)),
-                exit_code: ended.exit_code,
-                output: excerpt(ended.output.trim(), LONGEST_OUTPUT),
-                name,
-            },
+            Ok(ended) => ended.stage(&name, EXIT_CODE),
         };
         self.report.stages.push(stage);
         Ok(())
+    }
+}
+
+impl Ended {
+    /// The stage that a container was; it passed if it ended with this code.
+    fn stage(&self, name: &str, expected: i64) -> StageReport {
+        StageReport {
+            name: name.to_owned(),
+            outcome: match self.exit_code {
+                Some(code) if code == expected => Outcome::Pass,
+                Some(_) => Outcome::Fail,
+                None => Outcome::Unknown,
+            },
+            duration_ms: Some(millis(self.duration)),
+            exit_code: self.exit_code,
+            output: excerpt(self.output.trim(), LONGEST_OUTPUT),
+        }
     }
 }
 

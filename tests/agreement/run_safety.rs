@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::corpus::corpus;
 use crate::support::image::{Tar, TestImage, docker_archive, write_layout};
 use crate::support::{Run, check, leave_out, program, real_part};
 use crate::tool_corpus;
@@ -181,4 +182,33 @@ fn without_an_engine_there_is_one_clear_line() {
         let run = Run::of(program().args(["engines", "--engine", &engine]));
         assert!(run.code == 0 && run.stdout.starts_with("docker "), "{}{}", run.stdout, run.stderr);
     }
+}
+
+#[test]
+fn a_payload_is_run_where_its_folder_is_mounted() {
+    if !cfg!(target_arch = "x86_64") {
+        leave_out("a machine with x86-64, which the programs are for");
+        return;
+    }
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(images) = real_part("images of Debian", "IMGLINT_TEST_IMAGES") else { return };
+    let Some(programs) = real_part("real .NET programs", "IMGLINT_TEST_PROGRAMS") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let payload = Path::new(&programs).join("sc8").display().to_string();
+    let arguments = ["--payload", &payload, "--payload-command", "Sarif.Multitool --help"];
+    let all = corpus(Path::new(&images), None);
+    let run = |name: &str| {
+        let (_, image) = all.iter().find(|(known, _)| *known == name).unwrap();
+        let given = load(&engine, image, &format!("imglint/payload-{name}:1"), folder.path());
+        check([&["--run", "--engine", engine.as_str()], &arguments[..], &[given.as_str()]].concat()).result()
+    };
+    let good = run("debian-12-all");
+    assert_eq!(stage(&good, "payload")["outcome"], "pass", "{}", stage(&good, "payload"));
+    let without = run("debian-12-openssl");
+    assert!(stage(&without, "payload")["output"].as_str().unwrap().contains("valid ICU package"));
+    for result in [&good, &without] {
+        assert_eq!(result["run"]["disagreements"], json!([]), "{:#}", result["run"]);
+    }
+    let evidence = &crate::support::finding(&without, "icu-missing")["evidence"];
+    assert!(evidence.as_array().unwrap().iter().any(|piece| piece["basis"] == "run"), "{evidence}");
 }
