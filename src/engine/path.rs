@@ -117,6 +117,7 @@ pub fn run(connection: &Connection, plan: &Plan) -> RunReport {
     if let Err(stage) = run.all() {
         report.stages.push(stage);
     }
+    let home = host.home().display().to_string();
     let cleanup = match host.remove() {
         Ok(()) => StageReport::new("cleanup", Outcome::Pass, "containers and folder are removed"),
         Err(error) => {
@@ -124,6 +125,11 @@ pub fn run(connection: &Connection, plan: &Plan) -> RunReport {
         }
     };
     report.stages.push(cleanup);
+    // The folder's name is another in each run.
+    let outputs = report.stages.iter_mut().map(|stage| &mut stage.output);
+    for text in outputs.chain(&mut report.command) {
+        *text = text.replace(&home, "$TentacleHome");
+    }
     report
 }
 

@@ -12,7 +12,7 @@ pub(super) const LONGEST_OUTPUT: usize = 600;
 pub struct RunReport {
     /// What ran it; nothing if no engine was asked.
     pub engine: Option<EngineReport>,
-    /// The equivalent command line, to be pasted.
+    /// The equivalent command line, to be pasted where `TentacleHome` is a folder of one's own.
     pub command: Vec<String>,
     /// The stages, in order.
     pub stages: Vec<StageReport>,

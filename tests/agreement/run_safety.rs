@@ -128,6 +128,8 @@ fn variables_and_artifacts_pass_where_there_is_an_openssl() {
     let words = good["run"]["command"].as_array().unwrap();
     assert!(words.contains(&json!("--entrypoint=")) && words[..3] == [json!("docker"), json!("run"), json!("--rm")]);
 
+    assert!(words.contains(&json!("TentacleHome=$TentacleHome")), "the same in each run: {words:?}");
+
     let silent = run(&without, "without", &[]);
     assert_eq!(stage(&silent, "variables")["outcome"], "fail");
     assert_eq!(stage(&silent, "artifact")["outcome"], "fail");
