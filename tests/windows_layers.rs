@@ -377,4 +377,15 @@ fn hostile_hives_and_programs_leave_things_open_and_nothing_worse() {
         let result = result(&image(CORE, &base));
         assert_eq!(result["facts"]["windows"]["build"], 20348, "{cut}");
     }
+    // Where nothing else tells the version, the reason is told.
+    let alone = |ntdll: &[u8]| {
+        let base = Tar::default().file("Files/Windows/System32/ntdll.dll", 0o644, ntdll);
+        let image = TestImage::new(json!({})).field("os", json!("windows")).layer("COPY . .", &base);
+        let result = result(&image);
+        finding(&result, "windows-version-unsupported")["evidence"][0]["statement"].as_str().unwrap().to_owned()
+    };
+    for (ntdll, why) in [(&whole[..0x230], "it has no version"), (&b"text"[..], "it is no Windows library")] {
+        let statement = alone(ntdll);
+        assert!(statement.contains("ntdll.dll cannot be read") && statement.contains(why), "{statement}");
+    }
 }

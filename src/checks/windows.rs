@@ -74,9 +74,10 @@ fn not_known(found: &Windows) -> String {
     match found.stated.first() {
         None => {
             let told = "neither the configuration nor an index entry nor the history says a version of Windows";
-            match found.unread_layers.first() {
-                Some(unread) => format!("{told}, and layer {} was not read: {}", unread.layer, unread.why),
-                None => format!("{told}, and the layers hold no file that does"),
+            match (&found.version_trouble, found.unread_layers.first()) {
+                (Some(trouble), _) => format!("{told}, and {trouble}"),
+                (None, Some(unread)) => format!("{told}, and layer {} was not read: {}", unread.layer, unread.why),
+                (None, None) => format!("{told}, and the layers hold no file that does"),
             }
         }
         Some(stated) => format!("{:?} is no version of Windows that is known", stated.version),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::Docker;
 use tokio::runtime::Runtime;
 
-use crate::image::endpoints::{Endpoint, connect, endpoints};
+use crate::image::endpoints::{Endpoint, endpoints, open};
 use crate::printable::excerpt;
 
 /// How long an engine may take to say what it is.
@@ -74,13 +74,7 @@ impl Connection {
     /// # Errors
     /// It does not answer in time, or not as an engine does: a part of a sentence.
     pub fn open(endpoint: &Endpoint) -> Result<Self, String> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-        let docker = {
-            // The client registers itself with the runtime it is made in.
-            let _inside = runtime.enter();
-            connect(endpoint)?
-        };
+        let (docker, runtime) = open(endpoint)?;
         let asked = runtime.block_on(async {
             let ask = async {
                 let docker = docker.negotiate_version().await?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bollard::container::LogOutput;
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptionsBuilder};
 use futures_util::StreamExt;
 
@@ -32,11 +32,38 @@ pub(super) struct Wanted {
     pub command: Vec<String>,
     pub env: Vec<String>,
     pub working_dir: String,
-    /// `HOST:CONTAINER[:ro]`.
-    pub binds: Vec<String>,
+    /// Folders of this machine.
+    pub mounts: Vec<Folder>,
     pub has_network: bool,
     /// Whether its processes are root's.
     pub is_root: bool,
+}
+
+/// A folder of this machine and where it is mounted.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    pub source: String,
+    pub target: String,
+    pub is_read_only: bool,
+}
+
+impl Folder {
+    /// As `docker run -v` takes it.
+    pub(super) fn words(&self) -> String {
+        let ending = if self.is_read_only { ":ro" } else { "" };
+        format!("{}:{}{ending}", self.source, self.target)
+    }
+
+    /// Unlike what `-v` makes, the engine refuses this if it does not see the folder: then it is another machine's.
+    fn mount(&self) -> Mount {
+        Mount {
+            typ: Some(MountType::BIND),
+            source: Some(self.source.clone()),
+            target: Some(self.target.clone()),
+            read_only: Some(self.is_read_only),
+            ..Mount::default()
+        }
+    }
 }
 
 /// A container that was created; removed when it is dropped.
@@ -63,7 +90,7 @@ impl<'a> Container<'a> {
     pub(super) fn create(connection: &'a Connection, wanted: &Wanted) -> Result<Self, String> {
         let log = HashMap::from([("max-size".to_owned(), "1m".to_owned())]);
         let host_config = HostConfig {
-            binds: Some(wanted.binds.clone()),
+            mounts: Some(wanted.mounts.iter().map(Folder::mount).collect()),
             network_mode: (!wanted.has_network).then(|| "none".to_owned()),
             memory: Some(MEMORY),
             pids_limit: Some(PIDS),

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::connection::Connection;
-use super::container::{Container, Ended, Wanted, find, pull};
+use super::container::{Container, Ended, Folder, Wanted, find, pull};
 use super::host::Host;
 use super::owner;
 use super::probe::Probe;
@@ -159,11 +159,13 @@ impl Run<'_> {
         self.fetch()?;
         let unwritten = |error| StageReport::new("create", Outcome::Unknown, format!("the run's folder: {error}"));
         let has_probe = self.write().map_err(unwritten)?;
-        let started = if has_probe { self.load()? } else { true };
+        if has_probe {
+            self.load()?;
+        }
         for shell in self.plan.shells.clone() {
-            match (shell.as_str(), started) {
-                ("bash", _) => self.bash()?,
-                (other, _) => self.shell(other)?,
+            match shell.as_str() {
+                "bash" => self.bash()?,
+                other => self.shell(other)?,
             }
         }
         match self.plan.payload.clone() {
@@ -187,7 +189,8 @@ impl Run<'_> {
             if is_there { place.join(word).display().to_string() } else { word.clone() }
         };
         let mut wanted = self.wanted(words.iter().map(inside).collect());
-        wanted.binds.push(format!("{}:{}:ro", folder.display(), place.display()));
+        let (source, target) = (folder.display().to_string(), place.display().to_string());
+        wanted.mounts.push(Folder { source, target, is_read_only: true });
         let stage = match self.ended_of("payload", &wanted)? {
             Err(why) if !is_of_image(&why) => return Err(unknown("payload", &of_engine(&why))),
             Err(why) => failed("payload", &why),
@@ -247,7 +250,9 @@ impl Run<'_> {
             clears_entrypoint: self.plan.clears_entrypoint,
             command,
             env: vec![format!("TentacleHome={home}")],
-            binds: vec![format!("{work}:{work}"), format!("{home}:{home}")],
+            mounts: [&home, &work]
+                .map(|folder| Folder { source: folder.clone(), target: folder.clone(), is_read_only: false })
+                .into(),
             working_dir: work,
             has_network: self.plan.has_network,
             is_root: self.plan.is_root,
@@ -266,7 +271,7 @@ impl Run<'_> {
         }
         let start = Instant::now();
         let container = Container::create(self.connection, wanted)
-            .map_err(|why| StageReport { duration_ms: since(start), ..failed("create", &why) })?;
+            .map_err(|why| StageReport { duration_ms: since(start), ..not_created(&why) })?;
         if self.report.stage("create").is_none() {
             let stage = StageReport::new("create", Outcome::Pass, "with the target's arguments");
             self.report.stages.push(StageReport { duration_ms: since(start), ..stage });
@@ -279,8 +284,8 @@ impl Run<'_> {
         Ok(Ok(ended))
     }
 
-    /// The tiny program as the container's first process, as Calamari is; says whether it started.
-    fn load(&mut self) -> Result<bool, Stopped> {
+    /// The tiny program as the container's first process, as Calamari is.
+    fn load(&mut self) -> Result<(), Stopped> {
         let program = self.host.tools().join("program").display().to_string();
         let stages = match self.ended("start", vec![program])? {
             // The kernel says so if the loader is not there.
@@ -300,9 +305,8 @@ impl Run<'_> {
                 vec![start, ended.stage("linker", 0)]
             }
         };
-        let has_started = stages[0].outcome == Outcome::Pass;
         self.report.stages.extend(stages);
-        Ok(has_started)
+        Ok(())
     }
 
     /// A Bash step: `bash SCRIPT`, looked up on the image's PATH by the engine.
@@ -439,10 +443,19 @@ fn command_line(wanted: &Wanted, image: &str) -> Vec<String> {
     }
     words.extend(wanted.env.iter().flat_map(|variable| ["--env".to_owned(), variable.clone()]));
     words.extend(["-w".to_owned(), wanted.working_dir.clone()]);
-    words.extend(wanted.binds.iter().flat_map(|bind| ["-v".to_owned(), bind.clone()]));
+    words.extend(wanted.mounts.iter().flat_map(|folder| ["-v".to_owned(), folder.words()]));
     words.push(image.to_owned());
     words.extend(wanted.command.iter().cloned());
     words
+}
+
+/// An engine that does not see this machine's folders runs elsewhere, which says nothing of the image.
+fn not_created(why: &str) -> Stopped {
+    let is_elsewhere = why.contains("bind source path does not exist") || why.contains("no such file or directory");
+    if is_elsewhere {
+        return unknown("create", &format!("the engine does not see this machine's folders: {why}"));
+    }
+    failed("create", why)
 }
 
 fn failed(stage: &str, why: &str) -> Stopped {

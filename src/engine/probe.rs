@@ -150,9 +150,6 @@ fn hash(name: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::process::Command;
-
     use super::*;
 
     fn probe(libraries: &[&str], versions: &[(&str, &str)]) -> Vec<u8> {
@@ -176,8 +173,11 @@ mod tests {
         assert_eq!(hash("GLIBC_2.17"), 0x0696_9197);
     }
 
+    #[cfg(unix)]
     #[test]
     fn this_machine_s_own_loader_decides() {
+        use std::os::unix::fs::PermissionsExt as _;
+        use std::process::Command;
         if !std::path::Path::new("/lib64/ld-linux-x86-64.so.2").exists() {
             return;
         }

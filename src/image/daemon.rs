@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 
 use super::docker_archive::DockerArchive;
-use super::endpoints::{Endpoint, connect, endpoints};
+use super::endpoints::{Endpoint, endpoints, open};
 use super::stream::Stream;
 use super::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind};
 use crate::digest::Digest;
@@ -71,13 +71,7 @@ pub fn tried(engine: Option<&str>) -> String {
 }
 
 fn ask(endpoint: &Endpoint, name: &str) -> Result<Option<Found>, String> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let docker = {
-        // The client registers itself with the runtime it is made in.
-        let _inside = runtime.enter();
-        connect(endpoint)?
-    };
+    let (docker, runtime) = open(endpoint)?;
     let asked = runtime.block_on(async {
         let inspect = async {
             let docker = docker.negotiate_version().await?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bollard::Docker;
 use serde::Deserialize;
+use tokio::runtime::Runtime;
 
 use crate::digest::Digest;
 use crate::printable::excerpt;
@@ -107,23 +108,31 @@ fn context(folder: &Path, named: Option<&str>) -> Option<Endpoint> {
     Some(Endpoint { url, from: format!("Docker's context {}", excerpt(&name, 60)), certificates })
 }
 
-/// A client for an endpoint; nothing is sent yet. It belongs to the runtime that is entered.
+/// A client for an endpoint, and the runtime that it belongs to; nothing is sent yet.
 ///
 /// # Errors
 /// There is no such socket, the address is of no known kind, or certificates are missing: a part of a sentence.
-pub fn connect(endpoint: &Endpoint) -> Result<Docker, String> {
+pub fn open(endpoint: &Endpoint) -> Result<(Docker, Runtime), String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let docker = {
+        // The client registers itself with the runtime it is made in.
+        let _inside = runtime.enter();
+        connect(endpoint)?
+    };
+    Ok((docker, runtime))
+}
+
+fn connect(endpoint: &Endpoint) -> Result<Docker, String> {
     let version = bollard::API_DEFAULT_VERSION;
     let url = endpoint.url.as_str();
     let docker = match url.split_once("://") {
+        #[cfg(unix)]
         Some(("unix", path)) => {
             if !Path::new(path).exists() {
                 return Err("there is no such socket".to_owned());
             }
-            #[cfg(unix)]
-            let docker = Docker::connect_with_unix(url, REQUEST_SECONDS, version);
-            #[cfg(not(unix))]
-            let docker = return Err("this system has no such sockets".to_owned());
-            docker
+            Docker::connect_with_unix(url, REQUEST_SECONDS, version)
         }
         Some(("tcp" | "https", address)) if endpoint.certificates.is_some() || url.starts_with("https") => {
             let folder = endpoint.certificates.clone().unwrap_or_default();

@@ -10,6 +10,8 @@ use crate::verdict::Place;
 
 /// How many links a look-up follows (Windows, "Symbolic Link Effects on File Systems": 63).
 const MOST_LINKS: usize = 63;
+/// How many entries of a folder are looked at for a name in another case.
+const MOST_LOOKED_AT: usize = 10_000;
 /// The folder of a layer that becomes C: (hcsshim, pkg/ociwclayer).
 const FILES: &str = "files";
 /// The component store: most of a base's files, from which nothing is run. Others are hard links to them.
@@ -123,8 +125,10 @@ impl WindowsFiles {
         let path = if self.is_plain { path.strip_prefix("Files/").unwrap_or(path) } else { path };
         let exact = index.get(path).and_then(|entry| entry.detail());
         let folder = parent_and_name(path).0;
-        // A case that nobody writes costs a look at the folder.
-        exact.or_else(|| index.below(folder).find(|entry| fold(entry.path()) == fold(path))?.detail())
+        // A case that nobody writes costs a look at the folder, and in one of that size nobody looks.
+        exact.or_else(|| {
+            index.below(folder).take(MOST_LOOKED_AT).find(|entry| fold(entry.path()) == fold(path))?.detail()
+        })
     }
 
     fn lay(&mut self, number: usize, index: &LayerIndex) {

@@ -84,11 +84,13 @@ fn nothing_is_left_however_a_run_ends() {
     assert_eq!((&bash["outcome"], &bash["output"]), (&json!("unknown"), &json!("it was stopped after 2 s")));
     assert_eq!(stage(&result, "cleanup")["outcome"], "pass");
 
-    let mut interrupted = started(&engine, &image);
-    let number = interrupted.id();
-    Command::new("kill").args(["-INT", &number.to_string()]).status().unwrap();
-    assert_eq!(interrupted.wait().unwrap().code(), Some(2));
-    assert_eq!(folders(number), 0, "after an interrupt");
+    for signal in ["INT", "TERM"] {
+        let mut interrupted = started(&engine, &image);
+        let number = interrupted.id();
+        Command::new("sh").args(["-c", &format!("kill -{signal} {number}")]).status().unwrap();
+        assert_eq!(interrupted.wait().unwrap().code(), Some(2));
+        assert_eq!(folders(number), 0, "after {signal}");
+    }
 
     let mut killed = started(&engine, &image);
     let number = killed.id();

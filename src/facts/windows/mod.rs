@@ -52,6 +52,8 @@ pub struct Windows {
     pub all_end: Option<String>,
     /// Every place that says a version, the one that counts first.
     pub stated: Vec<StatedVersion>,
+    /// Why files that would say one could not be read.
+    pub version_trouble: Option<String>,
     /// Layers that may have to be fetched from elsewhere (`urls`, or a nondistributable media type).
     pub foreign_layers: Vec<ForeignLayer>,
     /// The kind of base image.
@@ -165,6 +167,7 @@ pub fn collect(image: &Image, configuration: &Configuration, files: &WindowsFile
         dotnet_framework: parts::dotnet_framework(&drive, &registry),
         vc_runtime: parts::vc_runtime(&drive),
         icu: parts::icu(&drive, first.build),
+        version_trouble: version::trouble(files, &registry),
         hosts: hosts::hosts(image, &first, &wanted.hosts),
         unread_layers: unread(image, files),
         more_commands: found.more.clone(),

@@ -87,8 +87,11 @@ impl<'a> Registry<'a> {
     pub(super) fn value(&self, hive: Hive, key: &str, name: &str) -> Value<'a> {
         for (number, layer) in self.files.layers().iter().enumerate().rev() {
             let path = if Some(number) == self.base { hive.base() } else { hive.delta() };
-            let summary = self.files.in_layer(number, path).and_then(|detail| detail.hive.as_ref());
-            if let Some(summary) = summary {
+            let detail = self.files.in_layer(number, path);
+            if detail.is_some_and(|detail| detail.left_out) {
+                return Value::Open(number, format!("layer {number} has too much that is kept to keep {path} as well"));
+            }
+            if let Some(summary) = detail.and_then(|detail| detail.hive.as_ref()) {
                 match says(summary, key, name) {
                     Some(Some(data)) => return Value::Found(data, self.place(number, path)),
                     Some(None) => return Value::Absent,
@@ -98,11 +101,19 @@ impl<'a> Registry<'a> {
                     return Value::Open(number, format!("{path} of layer {number} cannot be read: {trouble}"));
                 }
             } else if !layer.is_whole {
-                let why = self.files.above(number.wrapping_sub(1)).or_else(|| self.files.open());
-                return Value::Open(number, why.unwrap_or_default());
+                return Value::Open(number, self.files.open().unwrap_or_default());
             }
         }
         Value::Absent
+    }
+
+    /// Why a hive could not be read, in the uppermost layer where that is so.
+    pub(super) fn trouble(&self, hive: Hive) -> Option<String> {
+        (0..self.files.layers().len()).rev().find_map(|number| {
+            let path = if Some(number) == self.base { hive.base() } else { hive.delta() };
+            let trouble = self.files.in_layer(number, path)?.hive.as_ref()?.trouble.as_ref()?;
+            Some(format!("{path} of layer {number} cannot be read: {trouble}"))
+        })
     }
 
     /// All texts that the layers say of a value, from the lowest on, whatever became of them above.

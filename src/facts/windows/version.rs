@@ -41,6 +41,19 @@ pub(super) fn stated(
     stated
 }
 
+/// Why the files that would tell the version could not be read, if one of them is there.
+pub(super) fn trouble(files: &WindowsFiles, registry: &Registry<'_>) -> Option<String> {
+    let of_file = |path: &&str| {
+        let Sought::Found(node) = files.find(path) else { return None };
+        let why = match node.detail.and_then(|detail| detail.pe.as_ref()) {
+            Some(program) => program.trouble.clone()?,
+            None => "it is no Windows library".to_owned(),
+        };
+        Some(format!("{path} cannot be read: {why}"))
+    };
+    FILES[..2].iter().find_map(of_file).or_else(|| registry.trouble(Hive::Software))
+}
+
 /// The fixed part of a library's version, not the text beside it.
 fn by_file(files: &WindowsFiles, path: &str) -> Option<StatedVersion> {
     let Sought::Found(node) = files.find(path) else { return None };
