@@ -46,9 +46,17 @@ impl Target {
             _ => None,
         };
         let implied = implied.filter(|(key, _)| profile.parameters.contains_key(key));
-        let set: Vec<(&str, &str)> =
+        let mut set: Vec<(&str, &str)> =
             implied.iter().chain(set).map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let parameters = profile.parameters(&set)?;
+        let mut parameters = profile.parameters(&set)?;
+        // A pod needs what its runner needs, whatever the steps.
+        if parameters.text("target").as_deref() == Some("kubernetes") {
+            let has_steps = set.iter().any(|(key, _)| *key == "steps");
+            let usual = if has_steps { Vec::new() } else { parameters.texts("steps") };
+            let steps = usual.into_iter().chain(["kubernetes-agent".to_owned()]).collect::<Vec<_>>().join(",");
+            set.push(("steps", &steps));
+            parameters = profile.parameters(&set)?;
+        }
         let overrides = profile.overrides(rules)?;
         Ok(Self { name: profile.id.clone(), profile, parameters, overrides })
     }
@@ -75,8 +83,8 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let targets = targets(arguments)?;
     let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
     let reader = Reader::new(&arguments.sources, wanted, &targets, arguments.fail_on);
-    let engine = arguments.sources.engine.as_deref();
-    let runner = arguments.run.run.then(|| Runner::new(&arguments.run, &arguments.programs, engine)).transpose()?;
+    let runner = || Runner::new(&arguments.run, &arguments.programs, &arguments.sources);
+    let runner = arguments.run.run.then(runner).transpose()?;
     let mut results = Vec::new();
     for given in &arguments.images {
         match reader.read(given) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::args::{FailOn, SourceArguments};
 use super::check::Target;
+use crate::engine::Pull;
 use crate::facts::configuration::instruction;
 use crate::facts::programs::Wanted;
 use crate::facts::windows::base_layers;
@@ -44,7 +45,7 @@ pub(super) struct ReadImage {
     pub(super) report: ImageReport,
     pub(super) facts: Facts,
     /// The name that an engine can fetch it by.
-    pub(super) pull: Option<String>,
+    pub(super) pull: Option<Pull>,
 }
 
 impl<'a> Reader<'a> {
@@ -77,7 +78,7 @@ impl<'a> Reader<'a> {
 
     fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<ReadImage>> {
         let choice = self.arguments.platform.clone().unwrap_or_default();
-        let progress = Progress::show(self.arguments, reference);
+        let progress = Progress::show(self.arguments, &format!("reading {}", excerpt(&reference.given, 60)));
         let opened = image::open(reference, &self.options, &choice)?;
         let images = opened.source.images(&choice)?;
         let read = images.iter().map(|image| {
@@ -85,7 +86,11 @@ impl<'a> Reader<'a> {
             let mut report = ImageReport::new(&reference.given, opened.source.kind(), image, &read, &facts.size);
             report.fetched_bytes = opened.source.bytes_fetched().map(|bytes| bytes + elsewhere);
             let pull = opened.name.as_ref().zip(image.digest.as_ref());
-            let pull = pull.map(|(name, digest)| format!("{}/{}@{digest}", name.registry, name.repository));
+            let pull = pull.map(|(name, digest)| Pull {
+                by: format!("{}/{}@{digest}", name.registry, name.repository),
+                name: name.clone(),
+                options: self.options.registry.clone(),
+            });
             Ok(ReadImage { report, facts, pull })
         });
         let read = read.collect();
@@ -275,16 +280,16 @@ fn stack(image: &Image, layers: &[Arc<crate::layer::LayerIndex>]) -> Rootfs {
     Rootfs::new(stacked.collect())
 }
 
-/// A line on the terminal that says what is being read, gone when it is dropped.
-struct Progress;
+/// A line on the terminal that says what is being done, gone when it is dropped.
+pub(super) struct Progress;
 
 impl Progress {
-    fn show(arguments: &SourceArguments, reference: &ImageReference) -> Option<Self> {
+    pub(super) fn show(arguments: &SourceArguments, what: &str) -> Option<Self> {
         let mut terminal = std::io::stderr();
         if arguments.no_progress || !terminal.is_terminal() || std::env::var_os("CI").is_some() {
             return None;
         }
-        let _ = write!(terminal, "\rreading {} …", excerpt(&reference.given, 60));
+        let _ = write!(terminal, "\r{what} …");
         let _ = terminal.flush();
         Some(Self)
     }

@@ -1,16 +1,17 @@
 //! `imglint check --run` and `imglint engines`: which engine, what is run in the image, and what follows for the rules.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use super::args::{EnginesArguments, ProgramArguments, RunArguments};
+use super::args::{EnginesArguments, ProgramArguments, RunArguments, SourceArguments};
 use super::check::Target;
-use super::reading::ReadImage;
+use super::reading::{Progress, ReadImage};
 use super::{Failure, print};
-use crate::engine::{self, Connection, Disagreement, Plan, Probes, RunPayload, RunReport};
+use crate::engine::{self, Connection, Disagreement, Form, Plan, Probes, RunPayload, RunReport};
 use crate::facts::Facts;
 use crate::lint::{self, Judgement, Tested};
 use crate::parameters::Parameters;
-use crate::printable::printable;
+use crate::printable::{excerpt, printable};
 use crate::tables::dotnet::dotnet;
 use crate::tables::steps::steps;
 use crate::verdict::Outcome;
@@ -53,6 +54,7 @@ pub(super) struct Runner<'a> {
     connection: Connection,
     arguments: &'a RunArguments,
     programs: &'a ProgramArguments,
+    sources: &'a SourceArguments,
 }
 
 impl<'a> Runner<'a> {
@@ -63,10 +65,11 @@ impl<'a> Runner<'a> {
     pub(super) fn new(
         arguments: &'a RunArguments,
         programs: &'a ProgramArguments,
-        engine: Option<&str>,
+        sources: &'a SourceArguments,
     ) -> Result<Self, Failure> {
+        let engine = sources.engine.as_deref();
         let connection = Connection::first(engine).map_err(|why| Failure(format!("--run: {why}")))?;
-        Ok(Self { connection, arguments, programs })
+        Ok(Self { connection, arguments, programs, sources })
     }
 
     /// Runs an image for one target, and joins what was seen to what was read.
@@ -77,8 +80,13 @@ impl<'a> Runner<'a> {
             return RunReport::none("create", Outcome::NotApplicable, why);
         }
         let parameters = target.parameters(&image.facts);
-        let plan = self.plan(image, &platform.architecture, &parameters);
+        let progress = Progress::show(self.sources, &format!("running {}", excerpt(&image.report.reference, 60)));
+        let plan = Plan {
+            progress: progress.is_some().then_some(fetched as fn(u64, u64)),
+            ..self.plan(image, &platform.architecture, &parameters)
+        };
         let mut report = engine::run(&self.connection, &plan);
+        drop(progress);
         let answers = engine::answers(&report).into_iter().filter(|(stage, _)| is_same_test(stage, &image.facts));
         let tested = answers.map(|(_, answer)| Tested {
             outcome: answer.outcome,
@@ -115,12 +123,19 @@ impl<'a> Runner<'a> {
             id: image.report.config_digest.as_ref().map(ToString::to_string),
             pull: image.pull.clone(),
             architecture: architecture.to_owned(),
-            clears_entrypoint: server.zip(first.as_ref()).is_none_or(|(own, first)| own >= first),
+            form: if parameters.text("target").as_deref() == Some("kubernetes") {
+                Form::Pod
+            } else if server.zip(first.as_ref()).is_none_or(|(own, first)| own >= first) {
+                Form::Worker
+            } else {
+                Form::OldWorker
+            },
             has_network: self.arguments.run_network,
             is_root: image.facts.user.known().is_none_or(|user| user.uid.is_none_or(|uid| uid == 0)),
             limit: self.arguments.run_timeout,
             shells: shells.collect(),
             tools,
+            progress: None,
             payload: self.programs.payload.clone().map(|folder| RunPayload {
                 folder,
                 command: self.programs.payload_command.as_ref().map(|line| line.0.clone()),
@@ -128,6 +143,12 @@ impl<'a> Runner<'a> {
             probes: probes(architecture, parameters, &image.facts),
         }
     }
+}
+
+/// Says on the terminal how far an engine has fetched an image, in bytes.
+fn fetched(done: u64, of: u64) {
+    let _ =
+        write!(std::io::stderr(), "\r\x1b[2Kthe engine fetches it: {} of {} MB …", done / 1_000_000, of / 1_000_000);
 }
 
 /// What the first of the .NET releases that are asked for needs.

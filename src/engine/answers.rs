@@ -1,5 +1,7 @@
 //! What a run says about rules: which stage tests exactly what a rule asks.
 
+use super::form::Form;
+use super::path::CLOSED_HOME;
 use super::stage::{RunReport, StageReport};
 use crate::verdict::{Basis, Evidence, Outcome, Place};
 
@@ -27,24 +29,41 @@ pub struct RunAnswer {
 #[must_use]
 pub fn answers(run: &RunReport) -> Vec<(String, RunAnswer)> {
     let decided = run.stages.iter().filter(|stage| matches!(stage.outcome, Outcome::Pass | Outcome::Fail));
-    decided.filter_map(|stage| Some((stage.name.clone(), answer(stage)?))).collect()
+    decided.filter_map(|stage| Some((stage.name.clone(), answer(stage, run.form)?))).collect()
 }
 
 /// The rule whose fault a .NET program's last words are; nothing where they are its own affair.
 fn rules_of_payload(output: &str) -> Option<&'static [&'static str]> {
-    const WORDS: [(&str, &[&str]); 5] = [
+    const WORDS: [(&str, &[&str]); 18] = [
         ("Couldn't find a valid ICU package", &["icu-missing", "icu-unusable"]),
+        ("Failed to load app-local ICU", &["icu-missing", "icu-unusable"]),
+        ("Cannot get symbol u_", &["icu-unusable", "icu-missing"]),
         ("No usable version of libssl", &["openssl-library-missing"]),
         ("version `", &["symbol-version-missing"]),
+        ("symbol lookup error", &["symbol-version-missing"]),
+        ("error while loading shared libraries: libz.so.1", &["zlib-missing", "dotnet-library-missing"]),
         ("error while loading shared libraries", &["dotnet-library-missing"]),
+        ("Unable to load shared library 'libSystem.Native'", &["dotnet-library-missing"]),
         ("You must install or update .NET", &["dotnet-runtime-missing"]),
+        ("You must install .NET", &["dotnet-runtime-missing"]),
+        ("It was not possible to find any compatible framework version", &["dotnet-runtime-missing"]),
+        ("Failure processing application bundle", &["home-not-writable"]),
+        ("Could not extract contents of the bundle", &["home-not-writable"]),
+        ("Failed to create CoreCLR, HRESULT: 0x80004005", &["temp-folder-missing", "dotnet-library-missing"]),
+        ("openssl: command not found", &["openssl-command-missing"]),
+        ("please ensure that bash is installed", &["bash-missing"]),
+        ("The time zone ID", &["tzdata-missing"]),
     ];
     WORDS.iter().find(|(words, _)| output.contains(words)).map(|(_, rules)| *rules)
 }
 
-fn answer(stage: &StageReport) -> Option<RunAnswer> {
+fn answer(stage: &StageReport, form: Form) -> Option<RunAnswer> {
     let is_pass = stage.outcome == Outcome::Pass;
     let (rules, explained_by): (&[&str], &[&str]) = match stage.name.as_str() {
+        // That this worker's home can be entered does not mean that others can.
+        "start" if stage.variant.as_deref() == Some(CLOSED_HOME) && !is_pass => (&["user-not-root"], &[]),
+        _ if stage.variant.is_some() => return None,
+        "start" if form == Form::Pod => (&["shell-missing"], &["bash-missing", "core-command-missing"]),
         "start" => (&["libc-not-glibc"], &LOADING),
         "linker" if is_pass || !stage.output.contains("version `") => {
             (&["dotnet-library-missing", "symbol-version-missing"], &LOADING)
@@ -57,7 +76,7 @@ fn answer(stage: &StageReport) -> Option<RunAnswer> {
         "shell:pwsh" => (&["pwsh-missing"], &[]),
         "shell:python3" => (&["python-missing"], &[]),
         "variables" => (&["openssl-command-missing"], &[]),
-        "payload" if !is_pass => (rules_of_payload(&stage.output)?, &LOADING),
+        "payload" | "payload:run-script" if !is_pass => (rules_of_payload(&stage.output)?, &LOADING),
         _ => return None,
     };
     let said = if stage.output.is_empty() { String::new() } else { format!(": {}", stage.output) };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptionsBuilder};
@@ -10,6 +11,7 @@ use futures_util::StreamExt;
 
 use super::connection::Connection;
 use super::owner;
+use crate::image::registry::Login;
 
 /// How long an engine may take for one request.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -19,7 +21,9 @@ const PULL: Duration = Duration::from_secs(3600);
 const MEMORY: i64 = 2 << 30;
 const PIDS: i64 = 512;
 /// The most output that is listened to, in bytes, from the end.
-const MOST_OUTPUT: usize = 64 << 10;
+pub(super) const MOST_OUTPUT: usize = 64 << 10;
+/// Of how many layers the progress is told.
+const MOST_LAYERS: usize = 1000;
 /// The capabilities that are left: those by which root may use files and change users, as in every container.
 const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"];
 
@@ -27,14 +31,16 @@ const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "S
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub image: String,
-    /// Whether the image's entrypoint is emptied, as servers since 2021.2.124 do.
-    pub clears_entrypoint: bool,
+    /// In place of the image's own, if given.
+    pub entrypoint: Option<Vec<String>>,
     pub command: Vec<String>,
     pub env: Vec<String>,
     pub working_dir: String,
     /// Folders of this machine.
     pub mounts: Vec<Folder>,
     pub has_network: bool,
+    /// `UID:GID` in place of the image's own user.
+    pub user: Option<String>,
     /// Whether its processes are root's.
     pub is_root: bool,
 }
@@ -103,8 +109,8 @@ impl<'a> Container<'a> {
         };
         let body = ContainerCreateBody {
             image: Some(wanted.image.clone()),
-            // A list of one empty word is what `--entrypoint=''` sends.
-            entrypoint: wanted.clears_entrypoint.then(|| vec![String::new()]),
+            entrypoint: wanted.entrypoint.clone(),
+            user: wanted.user.clone(),
             cmd: Some(wanted.command.clone()),
             env: Some(wanted.env.clone()),
             working_dir: Some(wanted.working_dir.clone()),
@@ -214,13 +220,39 @@ pub(super) fn find(connection: &Connection, name: &str) -> Option<String> {
 ///
 /// # Errors
 /// What the engine says.
-pub(super) fn pull(connection: &Connection, name: &str) -> Result<String, String> {
+pub(super) fn pull(
+    connection: &Connection,
+    name: &str,
+    login: Option<&Login>,
+    progress: Option<fn(u64, u64)>,
+) -> Result<String, String> {
+    // As docker does, but never over a wire that others can read.
+    let login = login.filter(|_| connection.endpoint.is_private()).map(|login| DockerCredentials {
+        username: login.user.clone(),
+        password: login.password.clone(),
+        identitytoken: login.identity_token.clone(),
+        registrytoken: login.registry_token.clone(),
+        serveraddress: Some(login.registry.clone()),
+        ..DockerCredentials::default()
+    });
     let options = bollard::query_parameters::CreateImageOptionsBuilder::new().from_image(name).build();
     let pull = async {
-        let mut stream = std::pin::pin!(connection.docker.create_image(Some(options), None, None));
-        while let Some(progress) = stream.next().await {
-            if let Some(detail) = progress?.error_detail {
+        let mut layers: HashMap<String, (u64, u64)> = HashMap::new();
+        let mut stream = std::pin::pin!(connection.docker.create_image(Some(options), None, login));
+        while let Some(step) = stream.next().await {
+            let step = step?;
+            if let Some(detail) = step.error_detail {
                 return Ok(Err(detail.message.unwrap_or_default()));
+            }
+            let bytes = step.progress_detail.and_then(|detail| detail.current.zip(detail.total));
+            if let (Some(id), Some((current, total)), Some(tell)) = (step.id, bytes, progress)
+                && step.status.as_deref() == Some("Downloading")
+                && layers.len() < MOST_LAYERS
+            {
+                let known = |number: i64| u64::try_from(number).unwrap_or_default();
+                layers.insert(id, (known(current), known(total)));
+                let sum = |of: fn(&(u64, u64)) -> u64| layers.values().map(of).fold(0, u64::saturating_add);
+                tell(sum(|layer| layer.0), sum(|layer| layer.1));
             }
         }
         Ok::<Result<(), String>, bollard::errors::Error>(Ok(()))

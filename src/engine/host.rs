@@ -17,6 +17,12 @@ impl Host {
         let host = Self { home: owner::folder()? };
         fs::create_dir_all(host.work())?;
         fs::create_dir_all(host.tools())?;
+        // Whatever this process's umask is: a Tentacle's home is open to be read.
+        for folder in
+            [host.home().to_owned(), host.home().join("Work"), host.work(), host.home().join("Tools"), host.tools()]
+        {
+            Self::set_mode(&folder, 0o755)?;
+        }
         Ok(host)
     }
 
@@ -33,6 +39,21 @@ impl Host {
     /// What is brought along for this run.
     pub(super) fn tools(&self) -> PathBuf {
         self.home.join("Tools/imglint")
+    }
+
+    /// The script that a pod's shell starts.
+    pub(super) fn runner(&self) -> PathBuf {
+        self.work().join("execute-bootstrapRunner.sh")
+    }
+
+    /// Lets every user write into the step's folder.
+    pub(super) fn open_work(&self) -> io::Result<()> {
+        Self::set_mode(&self.work(), 0o777)
+    }
+
+    /// Lets nobody but its owner into the home.
+    pub(super) fn close(&self) -> io::Result<()> {
+        Self::set_mode(&self.home, 0o700)
     }
 
     /// Writes a file, executable or not.

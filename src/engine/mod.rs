@@ -6,15 +6,20 @@
 mod answers;
 mod connection;
 mod container;
+mod form;
 mod host;
 mod owner;
 mod path;
+mod payload;
 mod probe;
 mod said;
+mod script;
 mod stage;
 
 pub use answers::{RunAnswer, answers};
 pub use connection::{About, Connection, Unreachable, all};
+pub use form::Form;
 pub use owner::clean_up;
-pub use path::{Plan, Probes, RunPayload, run};
+pub use path::{Plan, Probes, Pull, run};
+pub use payload::RunPayload;
 pub use stage::{Disagreement, EngineReport, RunReport, StageReport};

@@ -1,28 +1,34 @@
 //! The target's path with an image, stage by stage: fetch it, create and start containers in it, run a step's script.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 use super::connection::Connection;
 use super::container::{Container, Ended, Folder, Wanted, find, pull};
+use super::form::{Form, command_line};
 use super::host::Host;
 use super::owner;
+use super::payload::RunPayload;
 use super::probe::Probe;
-use super::said::{is_not_started, is_of_image, marks, of_engine};
+use super::said::{is_not_started, is_of_image, of_engine};
 use super::stage::{EngineReport, LONGEST_OUTPUT, RunReport, StageReport};
+use crate::image::registry::{RegistryOptions, login};
 use crate::printable::excerpt;
+use crate::reference::Name;
 use crate::verdict::Outcome;
 
 /// The script that a container's bash runs.
 const BOOTSTRAP: &[u8] = include_bytes!("bootstrap.sh");
-/// What the script ends with, which the engine has to hand through.
-const EXIT_CODE: i64 = 42;
-/// What the script writes into its artifact.
-const ARTIFACT: &str = "made by the step\n";
+/// What a pod's shell starts.
+const RUNNER: &[u8] = include_bytes!("runner.sh");
+/// What scripts end with, which the engine has to hand through.
+pub(super) const EXIT_CODE: i64 = 42;
+/// Who pods run as unless the cluster says otherwise, and as whom guides for OpenShift have them run.
+const ROOT: &str = "0:0";
+const POD_USER: &str = "999:999";
+/// The variants of a run.
+const AS_POD_USER: &str = "uid 999";
+pub(super) const CLOSED_HOME: &str = "home of mode 0700";
 /// What a run does otherwise than the target, and why that does not change what it tests.
 const CHANGED: [&str; 3] = [
     "no network, no new privileges, and only the capabilities to use files and change users: nothing that is tested needs more",
@@ -38,11 +44,11 @@ pub struct Plan {
     /// The digest of its configuration, by which engines know it.
     pub id: Option<String>,
     /// The name that the engine can fetch it by.
-    pub pull: Option<String>,
+    pub pull: Option<Pull>,
     /// Go's word for the image's architecture.
     pub architecture: String,
-    /// Whether the server empties the image's entrypoint.
-    pub clears_entrypoint: bool,
+    /// How the target starts a step's container.
+    pub form: Form,
     /// Whether containers have a network.
     pub has_network: bool,
     /// Whether the image's user is root.
@@ -57,15 +63,19 @@ pub struct Plan {
     pub probes: Probes,
     /// A program of the user's own that is run as well.
     pub payload: Option<RunPayload>,
+    /// Is told how many bytes of how many have been fetched.
+    pub progress: Option<fn(u64, u64)>,
 }
 
-/// A folder of this machine, mounted into a container, and the command line that is run in it.
+/// What an engine fetches an image by.
 #[derive(Clone, Debug)]
-pub struct RunPayload {
-    /// The folder.
-    pub folder: PathBuf,
-    /// The words; the first is a path below the folder, or a command of the image.
-    pub command: Option<Vec<String>>,
+pub struct Pull {
+    /// The name with the digest.
+    pub by: String,
+    /// Whose credentials are handed to the engine, and where they are looked for if it comes to that.
+    pub name: Name,
+    /// How the registry is reached.
+    pub options: RegistryOptions,
 }
 
 /// What a .NET program needs of an image to be loaded.
@@ -90,6 +100,7 @@ pub fn run(connection: &Connection, plan: &Plan) -> RunReport {
     let about = &connection.about;
     let mut report = RunReport {
         engine: Some(EngineReport { name: about.name.clone(), version: about.version.clone() }),
+        form: plan.form,
         command: Vec::new(),
         stages: Vec::new(),
         changed: CHANGED.map(str::to_owned).into(),
@@ -113,9 +124,10 @@ pub fn run(connection: &Connection, plan: &Plan) -> RunReport {
             return report;
         }
     };
-    let mut run = Run { connection, plan, host: &host, report: &mut report, image: String::new() };
+    let mut run =
+        Run { connection, plan, host: &host, report: &mut report, image: String::new(), user: None, variant: None };
     if let Err(stage) = run.all() {
-        report.stages.push(stage);
+        run.push(stage);
     }
     let home = host.home().display().to_string();
     let cleanup = match host.remove() {
@@ -143,61 +155,69 @@ fn is_same(one: &str, other: &str) -> bool {
     plain(one) == plain(other)
 }
 
-struct Run<'a> {
-    connection: &'a Connection,
-    plan: &'a Plan,
-    host: &'a Host,
+/// A run under way.
+pub(super) struct Run<'a> {
+    pub connection: &'a Connection,
+    pub plan: &'a Plan,
+    pub host: &'a Host,
     report: &'a mut RunReport,
     image: String,
+    /// `UID:GID` in place of the image's own user.
+    user: Option<&'static str>,
+    /// What is otherwise than in the usual form.
+    variant: Option<&'static str>,
 }
 
 /// The stage that ends a run.
-type Stopped = StageReport;
+pub(super) type Stopped = StageReport;
 
 impl Run<'_> {
     fn all(&mut self) -> Result<(), Stopped> {
         self.fetch()?;
         let unwritten = |error| StageReport::new("create", Outcome::Unknown, format!("the run's folder: {error}"));
         let has_probe = self.write().map_err(unwritten)?;
+        if self.plan.form == Form::Pod {
+            self.user = Some(ROOT);
+        }
         if has_probe {
             self.load()?;
         }
-        for shell in self.plan.shells.clone() {
+        self.shells()?;
+        if let Some(payload) = &self.plan.payload {
+            self.payload(payload)?;
+        }
+        match self.plan.form {
+            Form::Pod => {
+                // Volumes of pods are open to the pod's group.
+                self.host.open_work().map_err(unwritten)?;
+                (self.user, self.variant) = (Some(POD_USER), Some(AS_POD_USER));
+                if has_probe {
+                    self.load()?;
+                }
+                self.shells()
+            }
+            _ if has_probe && !self.plan.is_root => {
+                self.variant = Some(CLOSED_HOME);
+                self.host.close().map_err(unwritten)?;
+                self.reach()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn shells(&mut self) -> Result<(), Stopped> {
+        for shell in &self.plan.shells {
             match shell.as_str() {
                 "bash" => self.bash()?,
                 other => self.shell(other)?,
             }
         }
-        match self.plan.payload.clone() {
-            Some(payload) => self.payload(&payload),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    /// The payload, at its place below the worker's home.
-    fn payload(&mut self, payload: &RunPayload) -> Result<(), Stopped> {
-        let Some(words) = &payload.command else {
-            self.report.stages.push(skipped("payload", "--payload-command says how it is started, and is not given"));
-            return Ok(());
-        };
-        let place = self.host.home().join("Tools/payload");
-        let made = std::fs::create_dir_all(&place).and_then(|()| payload.folder.canonicalize());
-        let folder = made.map_err(|error| unknown("payload", &format!("it cannot be mounted: {error}")))?;
-        // A word that names something in the folder is a path there, as the files are judged.
-        let inside = |word: &String| {
-            let is_there = !word.is_empty() && folder.join(word).exists();
-            if is_there { place.join(word).display().to_string() } else { word.clone() }
-        };
-        let mut wanted = self.wanted(words.iter().map(inside).collect());
-        let (source, target) = (folder.display().to_string(), place.display().to_string());
-        wanted.mounts.push(Folder { source, target, is_read_only: true });
-        let stage = match self.ended_of("payload", &wanted)? {
-            Err(why) if !is_of_image(&why) => return Err(unknown("payload", &of_engine(&why))),
-            Err(why) => failed("payload", &why),
-            Ok(ended) => ended.stage("payload", 0),
-        };
-        self.report.stages.push(stage);
-        Ok(())
+    /// Notes a stage, of the variant that is run.
+    pub(super) fn push(&mut self, stage: StageReport) {
+        self.report.stages.push(StageReport { variant: self.variant.map(str::to_owned), ..stage });
     }
 
     fn fetch(&mut self) -> Result<(), Stopped> {
@@ -205,8 +225,8 @@ impl Run<'_> {
         let has = self.plan.id.as_ref().and_then(|id| find(self.connection, id));
         let (id, output) = match (has, &self.plan.pull) {
             (Some(id), _) => (id.clone(), format!("the engine has it: {id}")),
-            (None, Some(name)) => {
-                let id = pull(self.connection, name)
+            (None, Some(Pull { by, name, options })) => {
+                let id = pull(self.connection, by, login(name, options).as_ref(), self.plan.progress)
                     .map_err(|why| StageReport { duration_ms: since(start), ..failed("pull", &why) })?;
                 (id.clone(), format!("fetched: {id}"))
             }
@@ -215,7 +235,7 @@ impl Run<'_> {
             }
         };
         let stage = StageReport { duration_ms: since(start), ..StageReport::new("pull", Outcome::Pass, output) };
-        self.report.stages.push(stage);
+        self.push(stage);
         self.image = id;
         Ok(())
     }
@@ -224,6 +244,7 @@ impl Run<'_> {
     fn write(&self) -> std::io::Result<bool> {
         let tools = self.host.tools();
         Host::write(&tools.join("bootstrap.sh"), BOOTSTRAP, false)?;
+        Host::write(&self.host.runner(), RUNNER, true)?;
         Host::write(&tools.join("tools"), lines(&self.plan.tools).as_bytes(), false)?;
         let probes = &self.plan.probes;
         let probe = |libraries: Vec<String>, versions| {
@@ -243,29 +264,35 @@ impl Run<'_> {
     }
 
     /// A container with the target's arguments.
-    fn wanted(&self, command: Vec<String>) -> Wanted {
+    pub(super) fn wanted(&self, command: Vec<String>) -> Wanted {
         let (home, work) = (self.host.home().display().to_string(), self.host.work().display().to_string());
+        let mut env = vec![format!("TentacleHome={home}")];
+        if self.plan.form == Form::Pod {
+            env.push("OCTOPUS_RUNNING_IN_CONTAINER=Y".to_owned());
+        }
+        let (entrypoint, command) = self.plan.form.words(&self.host.runner().display().to_string(), command);
         Wanted {
             image: self.image.clone(),
-            clears_entrypoint: self.plan.clears_entrypoint,
+            entrypoint,
             command,
-            env: vec![format!("TentacleHome={home}")],
+            env,
             mounts: [&home, &work]
                 .map(|folder| Folder { source: folder.clone(), target: folder.clone(), is_read_only: false })
                 .into(),
             working_dir: work,
             has_network: self.plan.has_network,
-            is_root: self.plan.is_root,
+            user: self.user.map(str::to_owned),
+            is_root: self.user.map_or(self.plan.is_root, |user| user == ROOT),
         }
     }
 
     /// Creates, starts and waits for a container; `what` is the stage that a failure to start is told as.
-    fn ended(&mut self, what: &str, command: Vec<String>) -> Result<Result<Ended, String>, Stopped> {
+    pub(super) fn ended(&mut self, what: &str, command: Vec<String>) -> Result<Result<Ended, String>, Stopped> {
         let wanted = self.wanted(command);
         self.ended_of(what, &wanted)
     }
 
-    fn ended_of(&mut self, what: &str, wanted: &Wanted) -> Result<Result<Ended, String>, Stopped> {
+    pub(super) fn ended_of(&mut self, what: &str, wanted: &Wanted) -> Result<Result<Ended, String>, Stopped> {
         if self.report.command.is_empty() {
             self.report.command = command_line(wanted, &self.plan.image);
         }
@@ -274,14 +301,17 @@ impl Run<'_> {
             .map_err(|why| StageReport { duration_ms: since(start), ..not_created(&why) })?;
         if self.report.stage("create").is_none() {
             let stage = StageReport::new("create", Outcome::Pass, "with the target's arguments");
-            self.report.stages.push(StageReport { duration_ms: since(start), ..stage });
+            self.push(StageReport { duration_ms: since(start), ..stage });
         }
         if let Err(why) = container.start() {
             return Ok(Err(why));
         }
         let ended = container.wait(self.plan.limit).map_err(|why| unknown(what, &why))?;
         container.remove().map_err(|why| unknown("cleanup", &format!("a container cannot be removed: {why}")))?;
-        Ok(Ok(ended))
+        Ok(match self.plan.form.start_of(&ended.output) {
+            Ok(output) => Ok(Ended { output, ..ended }),
+            Err(why) => Err(why),
+        })
     }
 
     /// The tiny program as the container's first process, as Calamari is.
@@ -305,88 +335,23 @@ impl Run<'_> {
                 vec![start, ended.stage("linker", 0)]
             }
         };
-        self.report.stages.extend(stages);
+        for stage in stages {
+            self.push(stage);
+        }
         Ok(())
     }
 
-    /// A Bash step: `bash SCRIPT`, looked up on the image's PATH by the engine.
-    fn bash(&mut self) -> Result<(), Stopped> {
-        let script = self.host.tools().join("bootstrap.sh").display().to_string();
-        let home = self.host.home().display().to_string();
-        let rest = ["variables", "artifact", "globalization", "cryptography"];
-        let ended = match self.ended("shell:bash", vec!["bash".to_owned(), script, home])? {
-            Ok(ended) if is_not_started(&ended.output) => Err(ended.output.trim().to_owned()),
-            other => other,
+    /// Whether the image's user comes to where Calamari lies, when only the home's owner may enter it.
+    fn reach(&mut self) -> Result<(), Stopped> {
+        let program = self.host.tools().join("program").display().to_string();
+        let stage = match self.ended("start", vec![program])? {
+            Err(why) if is_of_image(&why) => failed("start", &why),
+            Err(why) => return Err(unknown("start", &of_engine(&why))),
+            Ok(ended) if is_not_started(&ended.output) => failed("start", ended.output.trim()),
+            Ok(_) => StageReport::new("start", Outcome::Pass, "the user may enter a home of mode 0700"),
         };
-        let ended = match ended {
-            Ok(ended) => ended,
-            Err(why) if !is_of_image(&why) => return Err(unknown("shell:bash", &of_engine(&why))),
-            Err(why) => {
-                self.report.stages.push(failed("shell:bash", &why));
-                self.report.stages.extend(rest.map(|name| skipped(name, "no script ran")));
-                return Ok(());
-            }
-        };
-        let mut seen = marks(&ended.output);
-        let mut shell = seen.remove("shell:bash").unwrap_or_else(|| {
-            let output = excerpt(ended.output.trim(), LONGEST_OUTPUT);
-            StageReport::new("shell:bash", Outcome::Fail, format!("the script did not run: {output}"))
-        });
-        shell.duration_ms = Some(millis(ended.duration));
-        shell.exit_code = ended.exit_code;
-        match ended.exit_code {
-            Some(EXIT_CODE) => {}
-            None => {
-                let limit = self.plan.limit.as_secs();
-                (shell.outcome, shell.output) = (Outcome::Unknown, format!("it was stopped after {limit} s"));
-            }
-            Some(code) if shell.outcome == Outcome::Pass => {
-                shell.outcome = Outcome::Fail;
-                shell.output = format!("the script ends with {EXIT_CODE}, the container with {code}");
-            }
-            Some(_) => {}
-        }
-        self.report.stages.push(shell);
-        let artifact = seen.remove("artifact").unwrap_or_else(|| self.artifact(&ended.output));
-        seen.insert("artifact".to_owned(), artifact);
-        for name in rest {
-            let stage = seen.remove(name).unwrap_or_else(|| skipped(name, "the script did not come so far"));
-            self.report.stages.push(stage);
-        }
-        self.report.stages.extend(seen.into_values());
+        self.push(stage);
         Ok(())
-    }
-
-    /// The artifact as the server would fetch it: by the path in the message, from this machine.
-    fn artifact(&self, output: &str) -> StageReport {
-        let field = |name: &str| {
-            let line = output.lines().find_map(|line| line.strip_prefix("##octopus[createArtifact "))?;
-            let start = line.find(&format!("{name}='"))? + name.len() + 2;
-            let text = line[start..].split('\'').next()?;
-            String::from_utf8(STANDARD.decode(text).ok()?).ok()
-        };
-        let stage = |outcome, output: String| StageReport::new("artifact", outcome, output);
-        let Some(path) = field("path").filter(|path| !path.is_empty()) else {
-            return stage(Outcome::Fail, "the message about the artifact names no path".to_owned());
-        };
-        // What a container says is not opened outside the run's own folder.
-        let expected = self.host.work().join("artifact.txt");
-        if Path::new(&path) != expected {
-            return stage(Outcome::Fail, format!("the artifact is said to be at {}", excerpt(&path, 200)));
-        }
-        let is_plain = std::fs::symlink_metadata(&expected).is_ok_and(|found| found.is_file() && found.len() < 1024);
-        match std::fs::read_to_string(&expected) {
-            Ok(text) if is_plain && text == ARTIFACT => {
-                let length = field("length").unwrap_or_default();
-                if length.trim() == ARTIFACT.len().to_string() {
-                    stage(Outcome::Pass, "read back on the worker".to_owned())
-                } else {
-                    stage(Outcome::Fail, "the message about the artifact has no length".to_owned())
-                }
-            }
-            Ok(_) => stage(Outcome::Fail, "the artifact holds something else".to_owned()),
-            Err(error) => stage(Outcome::Fail, format!("the artifact cannot be read on the worker: {error}")),
-        }
     }
 
     /// Another language's script, started as Calamari starts it, that ends with a code of its own.
@@ -410,16 +375,17 @@ impl Run<'_> {
             Err(why) => failed(&name, &why),
             Ok(ended) => ended.stage(&name, EXIT_CODE),
         };
-        self.report.stages.push(stage);
+        self.push(stage);
         Ok(())
     }
 }
 
 impl Ended {
     /// The stage that a container was; it passed if it ended with this code.
-    fn stage(&self, name: &str, expected: i64) -> StageReport {
+    pub(super) fn stage(&self, name: &str, expected: i64) -> StageReport {
         StageReport {
             name: name.to_owned(),
+            variant: None,
             outcome: match self.exit_code {
                 Some(code) if code == expected => Outcome::Pass,
                 Some(_) => Outcome::Fail,
@@ -432,23 +398,6 @@ impl Ended {
     }
 }
 
-/// The command line that does the same, for people.
-fn command_line(wanted: &Wanted, image: &str) -> Vec<String> {
-    let mut words: Vec<String> = ["docker", "run", "--rm"].map(str::to_owned).into();
-    if wanted.clears_entrypoint {
-        words.push("--entrypoint=".to_owned());
-    }
-    if !wanted.has_network {
-        words.push("--network=none".to_owned());
-    }
-    words.extend(wanted.env.iter().flat_map(|variable| ["--env".to_owned(), variable.clone()]));
-    words.extend(["-w".to_owned(), wanted.working_dir.clone()]);
-    words.extend(wanted.mounts.iter().flat_map(|folder| ["-v".to_owned(), folder.words()]));
-    words.push(image.to_owned());
-    words.extend(wanted.command.iter().cloned());
-    words
-}
-
 /// An engine that does not see this machine's folders runs elsewhere, which says nothing of the image.
 fn not_created(why: &str) -> Stopped {
     let is_elsewhere = why.contains("bind source path does not exist") || why.contains("no such file or directory");
@@ -458,15 +407,15 @@ fn not_created(why: &str) -> Stopped {
     failed("create", why)
 }
 
-fn failed(stage: &str, why: &str) -> Stopped {
+pub(super) fn failed(stage: &str, why: &str) -> Stopped {
     StageReport::new(stage, Outcome::Fail, excerpt(why, LONGEST_OUTPUT))
 }
 
-fn unknown(stage: &str, why: &str) -> Stopped {
+pub(super) fn unknown(stage: &str, why: &str) -> Stopped {
     StageReport::new(stage, Outcome::Unknown, excerpt(why, LONGEST_OUTPUT))
 }
 
-fn skipped(stage: &str, why: &str) -> Stopped {
+pub(super) fn skipped(stage: &str, why: &str) -> Stopped {
     StageReport::new(stage, Outcome::NotApplicable, why)
 }
 
@@ -474,7 +423,7 @@ fn since(start: Instant) -> Option<u64> {
     Some(millis(start.elapsed()))
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::form::Form;
 use crate::verdict::Outcome;
 
 /// How much of a stage's output is reported, in characters.
@@ -12,6 +13,9 @@ pub(super) const LONGEST_OUTPUT: usize = 600;
 pub struct RunReport {
     /// What ran it; nothing if no engine was asked.
     pub engine: Option<EngineReport>,
+    /// How the target starts a step's container.
+    #[serde(default)]
+    pub form: Form,
     /// The equivalent command line, to be pasted where `TentacleHome` is a folder of one's own.
     pub command: Vec<String>,
     /// The stages, in order.
@@ -37,6 +41,9 @@ pub struct EngineReport {
 pub struct StageReport {
     /// `pull`, `create`, `start`, `linker`, `shell:bash`, …
     pub name: String,
+    /// What was otherwise than in the usual form, such as `uid 999`: then it decides nothing.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// What became of it.
     pub outcome: Outcome,
     /// How long it took, in milliseconds; nothing for one that takes no time of its own.
@@ -62,7 +69,14 @@ impl StageReport {
     /// A stage and what became of it.
     #[must_use]
     pub fn new(name: &str, outcome: Outcome, output: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), outcome, duration_ms: None, exit_code: None, output: output.into() }
+        Self {
+            name: name.to_owned(),
+            variant: None,
+            outcome,
+            duration_ms: None,
+            exit_code: None,
+            output: output.into(),
+        }
     }
 }
 
@@ -72,6 +86,7 @@ impl RunReport {
     pub fn none(stage: &str, outcome: Outcome, why: impl Into<String>) -> Self {
         Self {
             engine: None,
+            form: Form::default(),
             command: Vec::new(),
             stages: vec![StageReport::new(stage, outcome, why)],
             changed: Vec::new(),
@@ -79,9 +94,9 @@ impl RunReport {
         }
     }
 
-    /// The stage of this name.
+    /// The stage of this name, in the usual form.
     #[must_use]
     pub fn stage(&self, name: &str) -> Option<&StageReport> {
-        self.stages.iter().find(|stage| stage.name == name)
+        self.stages.iter().find(|stage| stage.name == name && stage.variant.is_none())
     }
 }

@@ -23,6 +23,17 @@ pub struct Endpoint {
     pub certificates: Option<PathBuf>,
 }
 
+impl Endpoint {
+    /// Whether nobody else can read what is sent there.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        let address = self.url.split_once("://").map_or("", |(_, address)| address);
+        let is_here = ["127.", "localhost:", "[::1]"].iter().any(|host| address.starts_with(host));
+        let is_plain = self.url.starts_with("tcp://") || self.url.starts_with("http://");
+        self.certificates.is_some() || is_here || !is_plain
+    }
+}
+
 /// The part of a Docker context's `meta.json` that counts (docker/cli, cli/context/store).
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

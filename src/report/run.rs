@@ -53,8 +53,9 @@ pub(super) fn rows(result: &ImageResult) -> Vec<(&'static str, String)> {
 }
 
 fn timed(stage: &StageReport) -> String {
+    let variant = stage.variant.as_ref().map(|variant| format!(" [{variant}]")).unwrap_or_default();
     match stage.duration_ms {
-        Some(time) => format!("{} ({:.1} s)", stage.name, time as f64 / 1e3),
-        None => stage.name.clone(),
+        Some(time) => format!("{}{variant} ({:.1} s)", stage.name, time as f64 / 1e3),
+        None => format!("{}{variant}", stage.name),
     }
 }

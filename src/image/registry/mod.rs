@@ -26,6 +26,7 @@ use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind, documen
 use crate::digest::{Digest, Hasher};
 use crate::platform::PlatformChoice;
 use crate::reference::Name;
+pub use credentials::Login;
 pub use foreign::{ForeignLayer, foreign};
 pub use options::{Places, RegistryOptions, Retries};
 use session::Session;
@@ -44,6 +45,15 @@ struct Received {
     media_type: String,
     /// `Docker-Content-Digest`.
     announced: String,
+}
+
+/// What this machine has to show for a repository, for an engine that fetches from there; nothing where there is
+/// nothing, or where it cannot be had: then the registry's own refusal is the better word.
+#[must_use]
+pub fn login(name: &Name, options: &RegistryOptions) -> Option<Login> {
+    let credentials = credentials::Credentials::load(options.auth_file.as_ref(), &options.places).ok()?;
+    let credential = credentials.find(&name.registry, &name.repository).ok()?.credential?;
+    Some(credential.login(&name.registry))
 }
 
 impl Registry {

@@ -56,6 +56,39 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// A credential as engines take it (Docker Engine API, "Authentication"). Never printed.
+pub struct Login {
+    /// The registry, as `docker login` writes it.
+    pub registry: String,
+    /// A name and a password.
+    pub user: Option<String>,
+    /// See `user`.
+    pub password: Option<String>,
+    /// An OAuth 2 refresh token.
+    pub identity_token: Option<String>,
+    /// A token that the registry itself takes.
+    pub registry_token: Option<String>,
+}
+
+impl Credential {
+    /// As engines take it.
+    pub(super) fn login(self, registry: &str) -> Login {
+        let registry = if registry == file::DOCKER_HUB { file::DOCKER_HUB_KEY } else { registry };
+        let none = Login {
+            registry: registry.to_owned(),
+            user: None,
+            password: None,
+            identity_token: None,
+            registry_token: None,
+        };
+        match self.secret {
+            Secret::Password { user, password } => Login { user: Some(user), password: Some(password), ..none },
+            Secret::Identity(token) => Login { identity_token: Some(token), ..none },
+            Secret::Bearer(token) => Login { registry_token: Some(token), ..none },
+        }
+    }
+}
+
 /// What looking for a credential gave.
 #[derive(Debug, Default)]
 pub(super) struct Found {

@@ -1,0 +1,93 @@
+//! How a target starts a step's container: a worker's `docker run`, or a pod's `sh -c`; as an engine and as people say it.
+
+use serde::{Deserialize, Serialize};
+
+use super::container::{Folder, Wanted};
+
+/// Says that the pod's runner came to run.
+const RUNNER_MARK: &str = "##imglint runner pass";
+
+/// The forms there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// A worker's `docker run --entrypoint=''`: the program is the container's first process.
+    #[default]
+    Worker,
+    /// A worker's `docker run` as servers before 2021.2.124 wrote it: the image's entrypoint stays.
+    OldWorker,
+    /// A script pod: `sh -c` starts a script for /bin/bash, which starts the program (OctopusTentacle,
+    /// `KubernetesScriptPodCreator`).
+    Pod,
+}
+
+impl Form {
+    /// Entrypoint and command that start a program; an entrypoint of one empty word is what `--entrypoint=''` sends.
+    pub(super) fn words(self, runner: &str, program: Vec<String>) -> (Option<Vec<String>>, Vec<String>) {
+        match self {
+            Self::Worker => (Some(vec![String::new()]), program),
+            Self::OldWorker => (None, program),
+            Self::Pod => {
+                let words = std::iter::once(runner).chain(program.iter().map(String::as_str));
+                // Only a NUL cannot be quoted, and no argument holds one.
+                let line = shlex::try_join(words).unwrap_or_default();
+                (Some(vec!["sh".to_owned()]), vec!["-c".to_owned(), line])
+            }
+        }
+    }
+
+    /// The program's own output.
+    ///
+    /// # Errors
+    /// The program was not come to: what was said instead, as a runtime says that it cannot execute something.
+    pub(super) fn start_of(self, output: &str) -> Result<String, String> {
+        if self != Self::Pod {
+            return Ok(output.to_owned());
+        }
+        let own: Vec<&str> = output.lines().filter(|line| !line.starts_with(RUNNER_MARK)).collect();
+        // Of a long output only the end is kept, in which there is no beginning.
+        if output.contains(RUNNER_MARK) || output.len() >= super::container::MOST_OUTPUT {
+            Ok(own.join("\n"))
+        } else {
+            Err(format!("exec of the pod's script: not found, or nothing to run it with: {}", output.trim()))
+        }
+    }
+}
+
+/// The command line that does the same, for people.
+pub(super) fn command_line(wanted: &Wanted, image: &str) -> Vec<String> {
+    let mut words: Vec<String> = ["docker", "run", "--rm"].map(str::to_owned).into();
+    words.extend(wanted.entrypoint.as_ref().map(|words| format!("--entrypoint={}", words.concat())));
+    if !wanted.has_network {
+        words.push("--network=none".to_owned());
+    }
+    words.extend(wanted.user.as_ref().map(|user| format!("--user={user}")));
+    words.extend(wanted.env.iter().flat_map(|variable| ["--env".to_owned(), variable.clone()]));
+    words.extend(["-w".to_owned(), wanted.working_dir.clone()]);
+    words.extend(wanted.mounts.iter().map(Folder::words).flat_map(|mount| ["-v".to_owned(), mount]));
+    words.push(image.to_owned());
+    words.extend(wanted.command.iter().cloned());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_s_program_is_started_by_its_shell() {
+        let program = vec!["bash".to_owned(), "/h/a b.sh".to_owned()];
+        let (entrypoint, command) = Form::Pod.words("/h/runner.sh", program.clone());
+        assert_eq!(entrypoint, Some(vec!["sh".to_owned()]));
+        assert_eq!(command, ["-c", "/h/runner.sh bash '/h/a b.sh'"]);
+        assert_eq!(Form::Worker.words("", program.clone()), (Some(vec![String::new()]), program.clone()));
+        assert_eq!(Form::OldWorker.words("", program.clone()), (None, program));
+    }
+
+    #[test]
+    fn without_its_runner_a_pod_s_program_is_not_come_to() {
+        assert_eq!(Form::Pod.start_of("##imglint runner pass /bin/bash\nhello\n"), Ok("hello".to_owned()));
+        assert!(Form::Pod.start_of("sh: 1: /h/runner.sh: not found\n").is_err());
+        assert_eq!(Form::Worker.start_of("hello\n"), Ok("hello\n".to_owned()));
+    }
+}
