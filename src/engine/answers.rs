@@ -2,6 +2,7 @@
 
 use super::form::Form;
 use super::path::CLOSED_HOME;
+use super::said::is_of_user;
 use super::stage::{RunReport, StageReport};
 use crate::verdict::{Basis, Evidence, Outcome, Place};
 
@@ -62,7 +63,8 @@ fn answer(stage: &StageReport, form: Form) -> Option<RunAnswer> {
     let (rules, explained_by): (&[&str], &[&str]) = match stage.name.as_str() {
         // That this worker's home can be entered does not mean that others can.
         "start" if stage.variant.as_deref() == Some(CLOSED_HOME) && !is_pass => (&["user-not-root"], &[]),
-        _ if stage.variant.is_some() => return None,
+        // A user whom the image does not know says nothing of loaders and shells.
+        _ if stage.variant.is_some() || is_of_user(&stage.output) => return None,
         "start" if form == Form::Pod => (&["shell-missing"], &["bash-missing", "core-command-missing"]),
         "start" => (&["libc-not-glibc"], &LOADING),
         "linker" if is_pass || !stage.output.contains("version `") => {

@@ -112,17 +112,25 @@ impl Connection {
         work: impl Future<Output = Result<T, bollard::errors::Error>>,
     ) -> Result<T, String> {
         match self.runtime.block_on(async { tokio::time::timeout(time, work).await }) {
-            Err(_) => Err(format!("the engine did not answer within {} s", time.as_secs())),
+            Err(_) => Err(format!("{SILENCE}not within {} s", time.as_secs())),
             Ok(Err(error)) => Err(said(&error)),
             Ok(Ok(value)) => Ok(value),
         }
     }
 }
 
+/// How the reasons begin that no engine has given.
+const SILENCE: &str = "no answer of the engine: ";
+
+/// Whether a reason is that the engine did not answer.
+pub(super) fn is_silent(why: &str) -> bool {
+    why.starts_with(SILENCE)
+}
+
 /// What an engine says, without the client's own words around it.
 pub(super) fn said(error: &bollard::errors::Error) -> String {
     match error {
         bollard::errors::Error::DockerResponseServerError { message, .. } => excerpt(message, 600),
-        other => excerpt(&other.to_string(), 400),
+        other => format!("{SILENCE}{}", excerpt(&other.to_string(), 400)),
     }
 }

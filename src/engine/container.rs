@@ -191,21 +191,11 @@ impl<'a> Container<'a> {
             Err(why) => format!("(its output cannot be had: {why})"),
         }
     }
-
-    /// Removes it.
-    ///
-    /// # Errors
-    /// What the engine says.
-    pub(super) fn remove(self) -> Result<(), String> {
-        let removed = owner::remove(self.connection, &self.id);
-        // What is removed needs not be removed once more.
-        std::mem::forget(self);
-        removed
-    }
 }
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
+        // One that cannot be removed now is told of at the end of the run.
         let _ = owner::remove(self.connection, &self.id);
     }
 }

@@ -85,9 +85,17 @@ pub(super) fn created(connection: &Connection, id: &str) {
 /// Removes a container, running or not.
 pub(super) fn remove(connection: &Connection, id: &str) -> Result<(), String> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    let removed = connection.within(PATIENCE, connection.docker.remove_container(id, Some(options)));
+    connection.within(PATIENCE, connection.docker.remove_container(id, Some(options)))?;
     forget(&Active::Container(Box::new(connection.endpoint.clone()), id.to_owned()));
-    removed
+    Ok(())
+}
+
+/// How many containers of a run could not be removed. They are left to the next run.
+pub(super) fn left(connection: &Connection) -> usize {
+    let mut active = ACTIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = active.len();
+    active.retain(|one| !matches!(one, Active::Container(endpoint, _) if **endpoint == connection.endpoint));
+    before - active.len()
 }
 
 /// Removes what runs that were killed have left behind, containers first; says how many containers those were.

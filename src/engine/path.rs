@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
+use super::connection::{Connection, is_silent};
 use super::container::{Container, Ended, Folder, Wanted, find, pull};
 use super::form::{Form, command_line};
 use super::host::Host;
@@ -130,9 +130,13 @@ pub fn run(connection: &Connection, plan: &Plan) -> RunReport {
         run.push(stage);
     }
     let home = host.home().display().to_string();
-    let cleanup = match host.remove() {
-        Ok(()) => StageReport::new("cleanup", Outcome::Pass, "containers and folder are removed"),
-        Err(error) => {
+    let cleanup = match (host.remove(), owner::left(connection)) {
+        (Ok(()), left @ 1..) => {
+            let why = format!("{left} of its containers could not be removed; the next run with this engine does it");
+            StageReport::new("cleanup", Outcome::Fail, why)
+        }
+        (Ok(()), 0) => StageReport::new("cleanup", Outcome::Pass, "containers and folder are removed"),
+        (Err(error), _) => {
             StageReport::new("cleanup", Outcome::Fail, format!("the run's folder cannot be removed: {error}"))
         }
     };
@@ -307,7 +311,7 @@ impl Run<'_> {
             return Ok(Err(why));
         }
         let ended = container.wait(self.plan.limit).map_err(|why| unknown(what, &why))?;
-        container.remove().map_err(|why| unknown("cleanup", &format!("a container cannot be removed: {why}")))?;
+        drop(container);
         Ok(match self.plan.form.start_of(&ended.output) {
             Ok(output) => Ok(Ended { output, ..ended }),
             Err(why) => Err(why),
@@ -398,11 +402,13 @@ impl Ended {
     }
 }
 
-/// An engine that does not see this machine's folders runs elsewhere, which says nothing of the image.
+/// An engine that does not see this machine's folders, is full, or is gone, says nothing of the image.
 fn not_created(why: &str) -> Stopped {
-    let is_elsewhere = why.contains("bind source path does not exist") || why.contains("no such file or directory");
-    if is_elsewhere {
+    if why.contains("bind source path does not exist") || why.contains("no such file or directory") {
         return unknown("create", &format!("the engine does not see this machine's folders: {why}"));
+    }
+    if is_silent(why) || why.contains("no space left") {
+        return unknown("create", why);
     }
     failed("create", why)
 }

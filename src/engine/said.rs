@@ -11,10 +11,17 @@ use crate::verdict::Outcome;
 pub(super) fn is_of_image(why: &str) -> bool {
     let why = why.to_ascii_lowercase();
     let is_about_program = why.contains("exec");
-    is_about_program
-        && ["not found", "no such file or directory", "permission denied", "exec format error", "is a directory"]
-            .iter()
-            .any(|reason| why.contains(reason))
+    let is_about_user = is_of_user(&why);
+    is_about_user
+        || is_about_program
+            && ["not found", "no such file or directory", "permission denied", "exec format error", "is a directory"]
+                .iter()
+                .any(|reason| why.contains(reason))
+}
+
+/// Whether a container did not start because the image does not know its own user.
+pub(super) fn is_of_user(why: &str) -> bool {
+    ["unable to find user", "unable to find group"].iter().any(|reason| why.contains(reason))
 }
 
 pub(super) fn of_engine(why: &str) -> String {
@@ -54,6 +61,7 @@ mod tests {
             "crun: executable file `bash` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found",
             r#"exec: "/x/program": permission denied: unknown"#,
             "exec /x/program: exec format error",
+            "unable to find user nobody-here: no matching entries in passwd file",
         ] {
             assert!(is_of_image(why), "{why}");
         }

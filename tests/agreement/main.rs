@@ -10,10 +10,13 @@
 
 mod corpus;
 mod dotnet;
+mod engines;
 mod linker;
 mod releases;
+mod run_forms;
 mod run_path;
 mod run_safety;
+mod run_trouble;
 mod runs;
 mod shell_files;
 mod shells;

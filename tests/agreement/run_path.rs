@@ -1,16 +1,17 @@
 //! What `check --run` sees of an image is what `check` reads in it, stage by stage.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
 use crate::corpus::corpus;
-use crate::dotnet::{load, tag};
-use crate::support::image::docker_archive;
-use crate::support::{check, leave_out, real_part};
+use crate::dotnet::tag;
+use crate::engines::Engine;
+use crate::support::image::TestImage;
+use crate::support::{leave_out, real_part};
+use crate::tool_corpus;
 
 /// How many images are checked at a time.
 const AT_ONCE: usize = 2;
@@ -23,29 +24,58 @@ fn ran(run: &Value, stage: &str) -> Option<bool> {
 }
 
 #[test]
-fn a_run_sees_what_the_files_predict() {
+fn docker_runs_show_what_the_files_predict() {
+    if let Some(engine) = Engine::docker() {
+        compare(&engine, usize::MAX);
+    }
+}
+
+#[test]
+fn podman_runs_show_what_the_files_predict() {
+    if let Some(engine) = Engine::podman() {
+        compare(&engine, usize::MAX);
+    }
+}
+
+#[test]
+fn a_user_s_podman_runs_show_what_the_files_predict() {
+    if let Some(engine) = Engine::rootless() {
+        compare(&engine, 12);
+    }
+}
+
+/// The images, with what is set for them.
+fn images(folder: &Path) -> Vec<(String, TestImage, &'static [&'static str])> {
+    let shared = std::env::var_os("IMGLINT_SHARED_IMAGES").map(PathBuf::from);
+    let programs = corpus(folder, shared.as_deref()).into_iter().map(|image| (image, &[][..]));
+    let all_tools: &[&str] = &["--set", "steps=bash,powershell,python,kubernetes,helm,aks,eks,gke,terraform,java"];
+    let tools = tool_corpus::images(Some(folder)).unwrap_or_default().into_iter();
+    let tools = tools.chain(tool_corpus::pythons(folder)).map(|image| (image, all_tools));
+    programs.chain(tools).map(|((name, image), set)| (name.to_owned(), image, set)).collect()
+}
+
+fn compare(engine: &Engine, most: usize) {
     if !cfg!(target_arch = "x86_64") {
         leave_out("a machine with x86-64, which the images are for");
         return;
     }
-    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
-    let Some(images) = real_part("images of Debian", "IMGLINT_TEST_IMAGES") else { return };
-    let shared = std::env::var_os("IMGLINT_SHARED_IMAGES").map(PathBuf::from);
-    let mut corpus = corpus(Path::new(&images), shared.as_deref());
+    let Some(folder) = real_part("images of Debian", "IMGLINT_TEST_IMAGES") else { return };
+    let mut images = images(Path::new(&folder));
     if let Ok(only) = std::env::var("IMGLINT_TEST_ONLY") {
-        corpus.retain(|(name, _)| name.contains(&only));
+        images.retain(|(name, ..)| name.contains(&only));
     }
-    load(&engine, &corpus);
-    let folder = tempfile::tempdir().unwrap();
+    // Every so many, so that there are some of all kinds.
+    let step = images.len().div_ceil(most.min(images.len()));
+    let images: Vec<_> = images.into_iter().step_by(step).collect();
     let (next, wrong, compared) = (AtomicUsize::new(0), Mutex::new(Vec::new()), AtomicUsize::new(0));
     let work = || {
-        while let Some((name, image)) = corpus.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let archive = folder.path().join(format!("{name}.tar"));
-            let tag = tag(name);
-            std::fs::write(&archive, docker_archive(&[(image, &[tag.as_str()])])).unwrap();
-            let given = format!("docker-archive:{}", archive.display());
-            let result = check(["--run", "--engine", &engine, &given]).result();
-            std::fs::remove_file(&archive).unwrap();
+        while let Some((name, image, set)) = images.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let tag = format!(
+                "imglint/run-path-{}:1",
+                tag(name).trim_start_matches("imglint/dotnet-").trim_end_matches(":1")
+            );
+            let archive = engine.load(&[(image, &[tag.as_str()])]);
+            let result = engine.check(&[*set, &[archive.given.as_str()]].concat()).result();
             let (count, differing) = differences(&result);
             compared.fetch_add(count, Ordering::Relaxed);
             wrong.lock().unwrap().extend(differing.into_iter().map(|text| format!("{name}: {text}")));
@@ -57,10 +87,11 @@ fn a_run_sees_what_the_files_predict() {
         }
     });
     let wrong = wrong.into_inner().unwrap();
-    println!("{} images, {} stages compared, {} differ", corpus.len(), compared.into_inner(), wrong.len());
+    let compared = compared.into_inner();
+    println!("{}: {} images, {compared} stages compared, {} differ", engine.name, images.len(), wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let left = Command::new("docker").args(["-H", &engine, "ps", "-aq", "--filter", "label=io.imglint.owner"]).output();
-    assert!(left.unwrap().stdout.is_empty(), "containers are left");
+    assert!(compared > 2 * images.len(), "the runs took place");
+    engine.is_left_clean();
 }
 
 /// How many stages were compared, and those that differ.
@@ -92,6 +123,17 @@ fn differences(result: &Value) -> (usize, Vec<String>) {
         count += 1;
         if ran != (read == "pass") {
             differing.push(format!("{stage} reads as {read}, and runs as {ran}: {}", run["stages"]));
+        }
+    }
+    let tools =
+        run["stages"].as_array().unwrap().iter().filter_map(|stage| stage["name"].as_str()?.strip_prefix("tool:"));
+    for tool in tools {
+        let state = facts["commands"][tool]["state"].as_str().unwrap_or("missing");
+        let Some(ran) = ran(run, &format!("tool:{tool}")) else { continue };
+        count += 1;
+        // The shell finds what cannot be run, too, as long as it is executable.
+        if state != "unusable" && ran != (state == "usable") {
+            differing.push(format!("{tool} is {state}, and the shell says {ran}"));
         }
     }
     let disagreements = run["disagreements"].as_array().unwrap();

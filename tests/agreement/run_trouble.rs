@@ -1,0 +1,184 @@
+//! Runs that meet trouble: floods, bombs, full disks, engines that go away, and the end at any moment.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::engines::{Engine, LABEL};
+use crate::support::image::{Tar, TestImage};
+use crate::support::{Run, leave_out, program};
+
+/// An image whose bash is a script of busybox's shell; nothing where there is no static busybox.
+fn image(script: &str) -> Option<TestImage> {
+    let Ok(busybox) = std::fs::read("/bin/busybox") else {
+        leave_out("a static busybox");
+        return None;
+    };
+    let tar = Tar::default().file("bin/busybox", 0o755, &busybox).file(
+        "bin/bash",
+        0o755,
+        format!("#!/bin/busybox sh\n{script}\n").as_bytes(),
+    );
+    Some(TestImage::like_this_machine(json!({"Env": ["PATH=/bin"]})).unwrap().layer("COPY busybox", &tar))
+}
+
+fn bash(result: &Value) -> &Value {
+    let stages = result["run"]["stages"].as_array().unwrap();
+    stages.iter().find(|stage| stage["name"] == "shell:bash").unwrap_or_else(|| panic!("{stages:#?}"))
+}
+
+#[test]
+fn a_flood_of_output_is_cut() {
+    let Some(flood) = image("busybox yes imglint | busybox head -c 100000000\nexit 42") else { return };
+    for engine in Engine::all() {
+        let archive = engine.load(&[(&flood, &["imglint/flood:1"])]);
+        let run = engine.check(&[&archive.given]);
+        let bash = bash(&run.result()).clone();
+        assert_eq!((&bash["outcome"], &bash["exit_code"]), (&json!("fail"), &json!(42)), "{}: {bash}", engine.name);
+        assert!(run.stdout.len() < 300_000, "{}: {} bytes", engine.name, run.stdout.len());
+        engine.is_left_clean();
+    }
+}
+
+#[test]
+fn a_bomb_of_processes_is_held() {
+    let Some(bomb) = image("bomb() { bomb | bomb & }\nbomb\nbusybox sleep 60") else { return };
+    // A user's engine has no limits where the kernel gives users none (control groups of the first version).
+    for engine in [Engine::docker(), Engine::podman()].into_iter().flatten() {
+        let archive = engine.load(&[(&bomb, &["imglint/bomb:1"])]);
+        let result = engine.check(&["--run-timeout", "5s", &archive.given]).result();
+        assert_ne!(bash(&result)["outcome"], "pass", "{}", engine.name);
+        engine.is_left_clean();
+    }
+}
+
+#[test]
+fn a_full_disk_is_no_fault_of_the_image() {
+    let Some(engine) = Engine::docker() else { return };
+    let Some(any) = image("exit 42") else { return };
+    let full = tempfile::tempdir().unwrap();
+    let path = full.path().to_str().unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=32k", "tmpfs", path]).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        leave_out("leave to mount a small disk");
+        return;
+    }
+    let archive = engine.load(&[(&any, &["imglint/full:1"])]);
+    let run = Run::of(engine.command(&[&archive.given]).env("TMPDIR", path));
+    let left = std::fs::read_dir(path).unwrap().count();
+    assert!(Command::new("umount").arg(path).status().unwrap().success());
+    let result = run.result();
+    let create = result["run"]["stages"].as_array().unwrap().iter().find(|stage| stage["name"] == "create").unwrap();
+    assert_eq!(create["outcome"], "unknown", "{create}");
+    assert!(create["output"].as_str().unwrap().contains("No space left"), "{create}");
+    assert_eq!((left, &result["run"]["disagreements"]), (0, &json!([])));
+}
+
+#[test]
+fn whenever_imglint_is_killed_the_next_run_leaves_nothing() {
+    let Some(sleeper) = image("exec busybox sleep 60") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for engine in [Engine::docker(), Engine::podman()].into_iter().flatten() {
+        let archive = engine.load(&[(&sleeper, &["imglint/killed:1"])]);
+        // From before the first container to within the last.
+        for delay in [20, 60, 120, 250, 400, 600, 900, 1500, 2500] {
+            let mut command = engine.command(&[&archive.given]);
+            let mut child =
+                command.env("TMPDIR", folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(delay));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        Run::of(engine.command(&["--run-timeout", "1s", &archive.given]).env("TMPDIR", folder.path()));
+        engine.is_left_clean();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{}", engine.name);
+    }
+}
+
+/// Forwards connections to an engine until it is told to go away.
+struct Relay {
+    url: String,
+    is_gone: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<(TcpStream, UnixStream)>>>,
+}
+
+impl Relay {
+    fn to(socket: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("tcp://{}", listener.local_addr().unwrap());
+        let (is_gone, open) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (gone, all, socket) = (Arc::clone(&is_gone), Arc::clone(&open), socket.to_owned());
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if gone.load(Ordering::SeqCst) {
+                    let _ = client.shutdown(Shutdown::Both);
+                    continue;
+                }
+                let engine = UnixStream::connect(&socket).unwrap();
+                all.lock().unwrap().push((client.try_clone().unwrap(), engine.try_clone().unwrap()));
+                let (back, forth) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+                std::thread::spawn(move || pass(client, engine));
+                std::thread::spawn(move || pass(forth, back));
+            }
+        });
+        Self { url, is_gone, open }
+    }
+
+    fn goes_away(&self) {
+        self.is_gone.store(true, Ordering::SeqCst);
+        for (client, engine) in self.open.lock().unwrap().drain(..) {
+            let _ = client.shutdown(Shutdown::Both);
+            let _ = engine.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn pass(mut from: impl Read, mut to: impl Write) {
+    let mut piece = [0; 16_384];
+    while let Ok(length @ 1..) = from.read(&mut piece) {
+        if to.write_all(&piece[..length]).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_goes_away_in_mid_run_is_told_of_and_cleaned_later() {
+    let Some(engine) = Engine::docker() else { return };
+    let Some(sleeper) = image("exec busybox sleep 61") else { return };
+    let archive = engine.load(&[(&sleeper, &["imglint/gone:1"])]);
+    let relay = Relay::to(engine.host.strip_prefix("unix://").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let child = program()
+        .args(["check", "--report", "json", "--run", "--engine", &relay.url, &archive.given])
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let is_running =
+        || !engine.docker_says(&["ps", "-q", "--filter", LABEL, "--filter", "ancestor=imglint/gone:1"]).is_empty();
+    let start = Instant::now();
+    while !is_running() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    relay.goes_away();
+    let output = child.wait_with_output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &report["results"][0];
+    assert_eq!(bash(result)["outcome"], "unknown", "{:#}", result["run"]);
+    assert_eq!(result["run"]["disagreements"], json!([]));
+    let cleanup = result["run"]["stages"].as_array().unwrap().last().unwrap();
+    assert_eq!((&cleanup["name"], &cleanup["outcome"]), (&json!("cleanup"), &json!("fail")), "it says what it left");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the folder needs no engine");
+    engine.check(&["--run-timeout", "1s", &archive.given]);
+    assert!(!is_running(), "the next run removes it");
+}
