@@ -74,6 +74,13 @@ fn answer(stage: &StageReport, form: Form) -> Option<RunAnswer> {
         // That its libraries can be loaded does not mean that an ICU is of use: `icu-unusable` is not refuted.
         "globalization" => (&["icu-missing"], &OF_ICU),
         "cryptography" => (&["openssl-library-missing"], &LOADING),
+        // What ran and ended otherwise is there; the image's entrypoint may have run in its place.
+        shell if shell.starts_with("shell:") && !is_pass && stage.exit_code.is_some_and(|code| code < 126) => {
+            if form != Form::OldWorker {
+                return None;
+            }
+            (&[], &["entrypoint-defined"])
+        }
         "shell:bash" => (&["bash-missing"], &[]),
         "shell:pwsh" => (&["pwsh-missing"], &[]),
         "shell:python3" => (&["python-missing"], &[]),

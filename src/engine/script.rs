@@ -19,6 +19,8 @@ impl Run<'_> {
     pub(super) fn bash(&mut self) -> Result<(), Stopped> {
         let script = self.host.tools().join("bootstrap.sh").display().to_string();
         let home = self.host.home().display().to_string();
+        // An earlier run's, perhaps of another user.
+        let _ = std::fs::remove_file(self.host.work().join("artifact.txt"));
         let rest = ["variables", "artifact", "globalization", "cryptography"];
         let ended = match self.ended("shell:bash", vec!["bash".to_owned(), script, home])? {
             Ok(ended) if is_not_started(&ended.output) => Err(ended.output.trim().to_owned()),

@@ -18,7 +18,11 @@ pub(super) fn rows(result: &ImageResult) -> Vec<(&'static str, String)> {
     if !passed.is_empty() {
         rows.push(("stages passed", passed.join(", ")));
     }
-    for stage in stages.iter().filter(|stage| stage.outcome != Outcome::Pass) {
+    // What a variant leaves out, it leaves out for want of the stage that failed.
+    let is_told = |stage: &&&StageReport| {
+        stage.outcome != Outcome::Pass && (stage.variant.is_none() || stage.outcome != Outcome::NotApplicable)
+    };
+    for stage in stages.iter().filter(is_told) {
         let label = match stage.outcome {
             Outcome::Fail => "stage failed",
             Outcome::Unknown => "stage unknown",
@@ -28,7 +32,7 @@ pub(super) fn rows(result: &ImageResult) -> Vec<(&'static str, String)> {
     }
     let missing: Vec<&str> = tools
         .iter()
-        .filter(|stage| stage.outcome == Outcome::Fail)
+        .filter(|stage| stage.outcome == Outcome::Fail && stage.variant.is_none())
         .filter_map(|stage| stage.name.strip_prefix("tool:"))
         .collect();
     if !missing.is_empty() {
