@@ -7,7 +7,7 @@ use super::args::{EnginesArguments, ProgramArguments, RunArguments, SourceArgume
 use super::check::Target;
 use super::reading::{Progress, ReadImage};
 use super::{Failure, print};
-use crate::engine::{self, Connection, Disagreement, Form, Plan, Probes, RunPayload, RunReport};
+use crate::engine::{self, Connection, Disagreement, Form, Loaded, Plan, Probes, RunPayload, RunReport};
 use crate::facts::Facts;
 use crate::lint::{self, Judgement, Tested};
 use crate::parameters::Parameters;
@@ -157,24 +157,34 @@ fn probes(architecture: &str, parameters: &Parameters, facts: &Facts) -> Probes 
     let Some((release, needs)) = release.and_then(|release| Some((release, release.needs_on(architecture)?))) else {
         return Probes::default();
     };
-    let icu = |version: String| {
-        let library = |name: &str| format!("{name}.so.{version}");
-        let libraries = vec![library("libicuuc"), library("libicui18n")];
-        (version, libraries)
+    // Symbols end in the version, in a part of it, or, if it was built so, in nothing.
+    let icu = |version: &str, ending: &str| Loaded {
+        name: format!("{version}{ending}"),
+        libraries: ["libicuuc", "libicui18n"].map(|name| format!("{name}.so.{version}")).into(),
+        symbols: ["u_strlen", "ucol_open"].map(|name| format!("{name}{ending}")).into(),
     };
+    let major = |version: &str| format!("_{}", version.split('.').next().unwrap_or_default());
     // The one that reading found may have a name with more numbers than those that are tried anyway.
     let found = facts.programs.known().and_then(|programs| programs.first()?.dotnet.as_ref()?.icu.clone());
+    let found = found.iter().flat_map(|version| {
+        [major(version), format!("_{}", version.replace('.', "_")), String::new()].map(|ending| icu(version, &ending))
+    });
     let tried = (release.icu.oldest..=release.icu.newest).rev().map(|version| version.to_string());
+    let tried = tried.map(|version| icu(&version, &major(&version)));
     Probes {
         loader: needs.loader.clone(),
         libraries: needs.libraries.clone(),
         versions: needs.symbol_versions.clone(),
-        icu: found.into_iter().chain(tried).map(icu).collect(),
+        icu: found.chain(tried).collect(),
         openssl: release
             .openssl
             .versions
             .iter()
-            .map(|version| (version.clone(), vec![format!("libssl.so.{version}")]))
+            .map(|version| Loaded {
+                name: version.clone(),
+                libraries: vec![format!("libssl.so.{version}")],
+                symbols: Vec::new(),
+            })
             .collect(),
     }
 }

@@ -84,6 +84,9 @@ fn answer(stage: &StageReport, form: Form) -> Option<RunAnswer> {
         "shell:bash" => (&["bash-missing"], &[]),
         "shell:pwsh" => (&["pwsh-missing"], &[]),
         "shell:python3" => (&["python-missing"], &[]),
+        "variables:python3" if is_pass => (&["python-crypto-missing"], &[]),
+        // Calamari would try to install it first.
+        "variables:python3" => (&[], &["python-crypto-missing"]),
         "variables" => (&["openssl-command-missing"], &[]),
         "payload" | "payload:run-script" if !is_pass => (rules_of_payload(&stage.output)?, &LOADING),
         _ => return None,

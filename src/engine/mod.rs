@@ -20,6 +20,6 @@ pub use answers::{RunAnswer, answers};
 pub use connection::{About, Connection, Unreachable, all};
 pub use form::Form;
 pub use owner::clean_up;
-pub use path::{Plan, Probes, Pull, run};
+pub use path::{Loaded, Plan, Probes, Pull, run};
 pub use payload::RunPayload;
 pub use stage::{Disagreement, EngineReport, RunReport, StageReport};

@@ -10,7 +10,7 @@ use super::host::Host;
 use super::owner;
 use super::payload::RunPayload;
 use super::probe::Probe;
-use super::said::{is_not_started, is_of_image, of_engine};
+use super::said::{is_not_started, is_of_image, marks, of_engine};
 use super::stage::{EngineReport, LONGEST_OUTPUT, RunReport, StageReport};
 use crate::image::registry::{RegistryOptions, login};
 use crate::printable::excerpt;
@@ -19,6 +19,8 @@ use crate::verdict::Outcome;
 
 /// The script that a container's bash runs.
 const BOOTSTRAP: &[u8] = include_bytes!("bootstrap.sh");
+/// The script that a container's python3 runs.
+const PYTHON: &[u8] = include_bytes!("script.py");
 /// What a pod's shell starts.
 const RUNNER: &[u8] = include_bytes!("runner.sh");
 /// What scripts end with, which the engine has to hand through.
@@ -87,10 +89,21 @@ pub struct Probes {
     pub libraries: Vec<String>,
     /// Symbol versions, by library.
     pub versions: BTreeMap<String, Vec<String>>,
-    /// The libraries of each ICU that is looked for, by a name for it, in order.
-    pub icu: Vec<(String, Vec<String>)>,
-    /// The libraries of each OpenSSL that is looked for.
-    pub openssl: Vec<(String, Vec<String>)>,
+    /// Each ICU that is looked for, in order.
+    pub icu: Vec<Loaded>,
+    /// Each OpenSSL that is looked for, in order.
+    pub openssl: Vec<Loaded>,
+}
+
+/// Libraries that a program loads once it needs them.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What they are called among others of their kind.
+    pub name: String,
+    /// The libraries, by soname.
+    pub libraries: Vec<String>,
+    /// Symbols that they have to have.
+    pub symbols: Vec<String>,
 }
 
 /// Runs an image. Whatever happens, no container and no folder is left.
@@ -248,18 +261,20 @@ impl Run<'_> {
     fn write(&self) -> std::io::Result<bool> {
         let tools = self.host.tools();
         Host::write(&tools.join("bootstrap.sh"), BOOTSTRAP, false)?;
+        Host::write(&tools.join("script.py"), PYTHON, false)?;
         Host::write(&self.host.runner(), RUNNER, true)?;
         Host::write(&tools.join("tools"), lines(&self.plan.tools).as_bytes(), false)?;
         let probes = &self.plan.probes;
-        let probe = |libraries: Vec<String>, versions| {
+        let probe = |libraries: Vec<String>, versions, symbols| {
             let architecture = &self.plan.architecture;
-            Probe { architecture, loader: &probes.loader, libraries, versions }.bytes()
+            Probe { architecture, loader: &probes.loader, libraries, versions, symbols }.bytes()
         };
-        let Some(program) = probe(probes.libraries.clone(), probes.versions.clone()) else { return Ok(false) };
+        let program = probe(probes.libraries.clone(), probes.versions.clone(), Vec::new());
+        let Some(program) = program else { return Ok(false) };
         Host::write(&tools.join("program"), &program, true)?;
         for (kind, all) in [("icu", &probes.icu), ("ssl", &probes.openssl)] {
-            for (number, (name, libraries)) in all.iter().enumerate() {
-                if let Some(program) = probe(libraries.clone(), BTreeMap::new()) {
+            for (number, Loaded { name, libraries, symbols }) in all.iter().enumerate() {
+                if let Some(program) = probe(libraries.clone(), BTreeMap::new(), symbols.clone()) {
                     Host::write(&tools.join(format!("{kind}-{number:03}-{name}")), &program, true)?;
                 }
             }
@@ -312,6 +327,9 @@ impl Run<'_> {
         }
         let ended = container.wait(self.plan.limit).map_err(|why| unknown(what, &why))?;
         drop(container);
+        if ended.exit_code.is_none() {
+            return Ok(Ok(ended));
+        }
         Ok(match self.plan.form.start_of(&ended.output) {
             Ok(output) => Ok(Ended { output, ..ended }),
             Err(why) => Err(why),
@@ -361,25 +379,27 @@ impl Run<'_> {
     /// Another language's script, started as Calamari starts it, that ends with a code of its own.
     fn shell(&mut self, shell: &str) -> Result<(), Stopped> {
         let name = format!("shell:{shell}");
-        let words: Vec<&str> = match shell {
-            "pwsh" => vec![
-                "pwsh",
-                "-NoProfile",
-                "-NoLogo",
-                "-NonInteractive",
-                "-ExecutionPolicy",
-                "Unrestricted",
-                "-Command",
-                "exit 42",
-            ],
-            _ => vec![shell, "-c", "raise SystemExit(42)"],
+        let script = self.host.tools().join("script.py").display().to_string();
+        let words: &[&str] = match shell {
+            "pwsh" => {
+                &["-NoProfile", "-NoLogo", "-NonInteractive", "-ExecutionPolicy", "Unrestricted", "-Command", "exit 42"]
+            }
+            _ => &["-u", &script],
         };
-        let stage = match self.ended(&name, words.into_iter().map(str::to_owned).collect())? {
+        let words = std::iter::once(&shell).chain(words).map(|word| (*word).to_owned()).collect();
+        match self.ended(&name, words)? {
             Err(why) if !is_of_image(&why) => return Err(unknown(&name, &of_engine(&why))),
-            Err(why) => failed(&name, &why),
-            Ok(ended) => ended.stage(&name, EXIT_CODE),
-        };
-        self.push(stage);
+            Err(why) => self.push(failed(&name, &why)),
+            Ok(ended) => {
+                let variables = marks(&ended.output).remove("variables:python3").filter(|_| shell == "python3");
+                let stage = ended.stage(&name, EXIT_CODE);
+                let output = if variables.is_some() { String::new() } else { stage.output };
+                self.push(StageReport { output, ..stage });
+                if let Some(variables) = variables {
+                    self.push(variables);
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -16,15 +16,38 @@ pub(super) struct Probe<'a> {
     pub libraries: Vec<String>,
     /// Symbol versions, by library.
     pub versions: BTreeMap<String, Vec<String>>,
+    /// Symbols that the libraries have to have.
+    pub symbols: Vec<String>,
 }
 
-/// exit(0) in machine code, and the machine's number and page size.
-fn machine(architecture: &str) -> Option<(&'static [u8], u16, usize)> {
+/// What differs between machines.
+struct Machine {
+    /// exit(0) in machine code.
+    code: &'static [u8],
+    /// The machine's number (`e_machine`).
+    number: u16,
+    /// The largest page, in bytes.
+    page: usize,
+    /// The relocation that puts a symbol's address in a place (`R_…_GLOB_DAT`).
+    relocation: u64,
+}
+
+fn machine(architecture: &str) -> Option<Machine> {
     match architecture {
         // mov eax, 60; xor edi, edi; syscall
-        "amd64" => Some((&[0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05], 62, 0x1000)),
+        "amd64" => Some(Machine {
+            code: &[0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05],
+            number: 62,
+            page: 0x1000,
+            relocation: 6,
+        }),
         // mov x8, 93; mov x0, 0; svc 0
-        "arm64" => Some((&[0xa8, 0x0b, 0x80, 0xd2, 0, 0, 0x80, 0xd2, 0x01, 0, 0, 0xd4], 183, 0x1_0000)),
+        "arm64" => Some(Machine {
+            code: &[0xa8, 0x0b, 0x80, 0xd2, 0, 0, 0x80, 0xd2, 0x01, 0, 0, 0xd4],
+            number: 183,
+            page: 0x1_0000,
+            relocation: 1025,
+        }),
         _ => None,
     }
 }
@@ -62,17 +85,22 @@ impl Probe<'_> {
     /// The program; nothing for an architecture that none is written for.
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         const HEADERS: usize = 64 + 6 * 56;
-        let (code, machine, page) = machine(self.architecture)?;
+        let Machine { code, number: machine, page, relocation } = machine(self.architecture)?;
         let mut strings = Strings::default();
         let needed: Vec<u64> = self.libraries.iter().map(|name| strings.place(name).into()).collect();
         let (versions, libraries) = self.needs(&mut strings);
         let mut body = Body(vec![0; HEADERS]);
         let code = body.place(code);
         let interpreter = body.place(&[self.loader.as_bytes(), b"\0"].concat());
-        // One symbol, which is none, and a hash table of one chain without any.
-        let symbols = body.place(&[0; 24]);
-        let hash = body.place(&[1_u32, 1, 0, 0].map(u32::to_le_bytes).concat());
-        let of_symbols = body.place(&[0; 2]);
+        // The first symbol is none; the others are undefined and global. A hash table of one chain without any.
+        let wanted: Vec<u32> = self.symbols.iter().map(|name| strings.place(name)).collect();
+        let count = wanted.len();
+        let undefined = |name: &u32| [&name.to_le_bytes()[..], &[0x10], &[0; 19]].concat();
+        let symbols = body.place(&[vec![0; 24], wanted.iter().flat_map(undefined).collect()].concat());
+        let head = [1_u32, count as u32 + 1, 0].map(u32::to_le_bytes).concat();
+        let hash = body.place(&[head, vec![0; 4 * (count + 1)]].concat());
+        let of_symbols = body.place(&[vec![0; 2], [1, 0].repeat(count)].concat());
+        let relocations = body.place(&vec![0; 24 * count]);
         let versions = body.place(&versions);
         let size = strings.0.len() as u64;
         let strings = body.place(&strings.0);
@@ -83,6 +111,9 @@ impl Probe<'_> {
         if libraries > 0 {
             tags.extend([(0x6fff_fff0, of_symbols), (0x6fff_fffe, versions), (0x6fff_ffff, libraries)]);
         }
+        if count > 0 {
+            tags.extend([(7, relocations), (8, 24 * count as u64), (9, 24)]);
+        }
         // Everything is bound at once.
         tags.extend([(30, 8), (0x6fff_fffb, 1), (0, 0)]);
         // Loaders write to it, so it has a page of its own.
@@ -90,7 +121,14 @@ impl Probe<'_> {
         let dynamic: Vec<u8> =
             tags.iter().flat_map(|(tag, value)| [tag.to_le_bytes(), value.to_le_bytes()]).flatten().collect();
         let at = body.place(&dynamic);
+        let addresses = body.place(&vec![0; 8 * count]);
         let length = dynamic.len() as u64;
+        for (number, entry) in body.0[relocations as usize..][..24 * count].chunks_exact_mut(24).enumerate() {
+            let number = number as u64;
+            let fields = [addresses + 8 * number, ((number + 1) << 32) | relocation, 0];
+            entry.copy_from_slice(&fields.map(u64::to_le_bytes).concat());
+        }
+        let end = body.0.len() as u64;
 
         let mut head: Vec<u8> = b"\x7fELF\x02\x01\x01".to_vec();
         head.resize(16, 0);
@@ -107,7 +145,7 @@ impl Probe<'_> {
         segment(6, 4, 64, 6 * 56, 8);
         segment(3, 4, interpreter, self.loader.len() as u64 + 1, 1);
         segment(1, 5, 0, text as u64, page as u64);
-        segment(1, 6, at, length, page as u64);
+        segment(1, 6, at, end - at, page as u64);
         segment(2, 6, at, length, 8);
         // The stack need not be executable.
         segment(0x6474_e551, 6, 0, 0, 16);
@@ -152,7 +190,7 @@ fn hash(name: &str) -> u32 {
 mod tests {
     use super::*;
 
-    fn probe(libraries: &[&str], versions: &[(&str, &str)]) -> Vec<u8> {
+    fn probe(libraries: &[&str], versions: &[(&str, &str)], symbols: &[&str]) -> Vec<u8> {
         let (architecture, loader) = match std::env::consts::ARCH {
             "aarch64" => ("arm64", "/lib/ld-linux-aarch64.so.1"),
             _ => ("amd64", "/lib64/ld-linux-x86-64.so.2"),
@@ -163,6 +201,7 @@ mod tests {
             loader,
             libraries: libraries.iter().map(|name| (*name).to_owned()).collect(),
             versions: versions.collect(),
+            symbols: symbols.iter().map(|name| (*name).to_owned()).collect(),
         };
         probe.bytes().unwrap()
     }
@@ -189,18 +228,30 @@ mod tests {
             let output = Command::new(&file).output().unwrap();
             (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
         };
-        assert_eq!(run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_2.17")])), (Some(0), String::new()));
-        let (code, said) = run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_9.99")]));
+        assert_eq!(
+            run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_2.17")], &["malloc", "puts"])),
+            (Some(0), String::new())
+        );
+        let (code, said) = run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_9.99")], &[]));
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("version `GLIBC_9.99' not found"), "{said}");
-        let (code, said) = run(&probe(&["libnowhere.so.1", "libc.so.6"], &[]));
+        let (code, said) = run(&probe(&["libnowhere.so.1", "libc.so.6"], &[], &[]));
         assert_eq!(code, Some(127), "{said}");
         assert!(said.contains("libnowhere.so.1: cannot open shared object file"), "{said}");
+        let (code, said) = run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_2.17")], &["puts", "u_strlen_72"]));
+        assert_eq!(code, Some(127), "{said}");
+        assert!(said.contains("undefined symbol: u_strlen_72"), "{said}");
     }
 
     #[test]
     fn none_is_written_for_other_machines() {
-        let probe = Probe { architecture: "riscv64", loader: "", libraries: Vec::new(), versions: BTreeMap::new() };
+        let probe = Probe {
+            architecture: "riscv64",
+            loader: "",
+            libraries: Vec::new(),
+            versions: BTreeMap::new(),
+            symbols: Vec::new(),
+        };
         assert!(probe.bytes().is_none());
     }
 }

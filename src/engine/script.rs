@@ -57,14 +57,18 @@ impl Run<'_> {
             Some(_) => {}
         }
         self.push(shell);
-        let artifact = seen.remove("artifact").unwrap_or_else(|| self.artifact(&ended.output));
+        let failed = seen.remove("artifact").filter(|stage| stage.outcome == Outcome::Fail);
+        let artifact = failed.unwrap_or_else(|| self.artifact(&ended.output));
         seen.insert("artifact".to_owned(), artifact);
         for name in rest {
             let stage = seen.remove(name).unwrap_or_else(|| skipped(name, "the script did not come so far"));
             self.push(stage);
         }
-        for stage in seen.into_values() {
-            self.push(stage);
+        // An image may print what it likes: only what was asked for is a stage.
+        for tool in &self.plan.tools {
+            if let Some(stage) = seen.remove(&format!("tool:{tool}")) {
+                self.push(stage);
+            }
         }
         Ok(())
     }

@@ -18,9 +18,11 @@ pub(super) fn rows(result: &ImageResult) -> Vec<(&'static str, String)> {
     if !passed.is_empty() {
         rows.push(("stages passed", passed.join(", ")));
     }
-    // What a variant leaves out, it leaves out for want of the stage that failed.
+    // Of a variant only what is otherwise than in the usual form, and not what is left out for want of that.
     let is_told = |stage: &&&StageReport| {
-        stage.outcome != Outcome::Pass && (stage.variant.is_none() || stage.outcome != Outcome::NotApplicable)
+        let is_known = || run.stage(&stage.name).is_some_and(|usual| usual.outcome == stage.outcome);
+        let is_new = stage.variant.is_none() || (stage.outcome != Outcome::NotApplicable && !is_known());
+        stage.outcome != Outcome::Pass && is_new
     };
     for stage in stages.iter().filter(is_told) {
         let label = match stage.outcome {
@@ -51,9 +53,20 @@ pub(super) fn rows(result: &ImageResult) -> Vec<(&'static str, String)> {
         ));
     }
     if !run.command.is_empty() {
-        rows.push(("to do the same", run.command.join(" ")));
+        rows.push(("to do the same", run.command.iter().map(|word| pasted(word)).collect::<Vec<_>>().join(" ")));
     }
     rows
+}
+
+/// A word for a shell, which still puts in the folder that `$TentacleHome` stands for.
+fn pasted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "$/._-+@:,=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    let escaped: String =
+        word.chars().flat_map(|c| "\"\\`".contains(c).then_some('\\').into_iter().chain([c])).collect();
+    format!("\"{escaped}\"")
 }
 
 fn timed(stage: &StageReport) -> String {
@@ -61,5 +74,17 @@ fn timed(stage: &StageReport) -> String {
     match stage.duration_ms {
         Some(time) => format!("{}{variant} ({:.1} s)", stage.name, time as f64 / 1e3),
         None => format!("{}{variant}", stage.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_can_be_pasted() {
+        assert_eq!(pasted("$TentacleHome/Work/1"), "$TentacleHome/Work/1");
+        assert_eq!(pasted("$TentacleHome/x bash 'a b' \"c\""), "\"$TentacleHome/x bash 'a b' \\\"c\\\"\"");
+        assert_eq!(pasted(""), "\"\"");
     }
 }

@@ -10,7 +10,7 @@ use crate::corpus::corpus;
 use crate::dotnet::tag;
 use crate::engines::Engine;
 use crate::support::image::TestImage;
-use crate::support::{leave_out, real_part};
+use crate::support::{leave_out, real_part, rules};
 use crate::tool_corpus;
 
 /// How many images are checked at a time.
@@ -105,17 +105,27 @@ fn differences(result: &Value) -> (usize, Vec<String>) {
     let loaded = ran(run, "start").map(|start| start && ran(run, "linker").unwrap_or(false));
     let read = |stage: &str| program[stage].as_str().unwrap_or("unknown").to_owned();
     // What is loaded may be of no use all the same, and a stage after one that fails counts as failed.
-    let only_if_passed = |stage: &str| if read(stage) == "pass" { read(stage) } else { "unknown".to_owned() };
+    let decided = |stage: &str, rule: &str| {
+        let is_missing = read("start") == "pass" && rules(result, "error", "fail").iter().any(|known| known == rule);
+        let outcome = if read(stage) == "pass" {
+            "pass"
+        } else if is_missing {
+            "fail"
+        } else {
+            "unknown"
+        };
+        outcome.to_owned()
+    };
     let sets_icu = facts["configuration"]["env"]
         .as_object()
         .unwrap()
         .keys()
         .any(|name| name.contains("GLOBALIZATION") || name.contains("ICU"));
-    let globalization = if sets_icu { "unknown".to_owned() } else { only_if_passed("globalization") };
+    let globalization = if sets_icu { "unknown".to_owned() } else { decided("globalization", "icu-missing") };
     let pairs = [
         ("start", read("start"), loaded),
         ("globalization", globalization, ran(run, "globalization")),
-        ("cryptography", only_if_passed("cryptography"), ran(run, "cryptography")),
+        ("cryptography", decided("cryptography", "openssl-library-missing"), ran(run, "cryptography")),
         ("shell:bash", bash.to_owned(), ran(run, "shell:bash")),
     ];
     let (mut count, mut differing) = (0, Vec::new());

@@ -49,10 +49,6 @@ fn folders(process: u32) -> usize {
     names.filter(|name| name.starts_with("imglint-run-") && name.contains(&format!("-{process}-"))).count()
 }
 
-fn containers(engine: &str) -> usize {
-    docker(engine, &["ps", "-aq", "--filter", LABEL]).lines().count()
-}
-
 /// Starts a run of the sleeper and waits until its bash is running.
 fn started(engine: &str, image: &str) -> Child {
     let mut child = program()
@@ -96,7 +92,7 @@ fn nothing_is_left_however_a_run_ends() {
     let number = killed.id();
     killed.kill().unwrap();
     killed.wait().unwrap();
-    assert!(folders(number) == 1 && containers(&engine) >= 1, "a killed run cannot clean up");
+    // Other tests' runs may clean up after it even before the next one here.
     check(["--run", "--run-timeout", "1s", "--engine", &engine, &image]);
     assert_eq!(folders(number), 0, "the next run does");
     let left = docker(&engine, &["ps", "-aq", "--filter", LABEL, "--filter", "ancestor=imglint/sleeper:1"]);
