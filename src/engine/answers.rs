@@ -60,6 +60,8 @@ fn rules_of_payload(output: &str) -> Option<&'static [&'static str]> {
 
 fn answer(stage: &StageReport, form: Form) -> Option<RunAnswer> {
     let is_pass = stage.outcome == Outcome::Pass;
+    // What old servers leave of the image's entrypoint may run in a shell's place.
+    let in_its_place: &[&str] = if form == Form::OldWorker { &["entrypoint-defined"] } else { &[] };
     let (rules, explained_by): (&[&str], &[&str]) = match stage.name.as_str() {
         // That this worker's home can be entered does not mean that others can.
         "start" if stage.variant.as_deref() == Some(CLOSED_HOME) && !is_pass => (&["user-not-root"], &[]),
@@ -74,16 +76,9 @@ fn answer(stage: &StageReport, form: Form) -> Option<RunAnswer> {
         // That its libraries can be loaded does not mean that an ICU is of use: `icu-unusable` is not refuted.
         "globalization" => (&["icu-missing"], &OF_ICU),
         "cryptography" => (&["openssl-library-missing"], &LOADING),
-        // What ran and ended otherwise is there; the image's entrypoint may have run in its place.
-        shell if shell.starts_with("shell:") && !is_pass && stage.exit_code.is_some_and(|code| code < 126) => {
-            if form != Form::OldWorker {
-                return None;
-            }
-            (&[], &["entrypoint-defined"])
-        }
-        "shell:bash" => (&["bash-missing"], &[]),
-        "shell:pwsh" => (&["pwsh-missing"], &[]),
-        "shell:python3" => (&["python-missing"], &[]),
+        "shell:bash" => (&["bash-missing"], in_its_place),
+        "shell:pwsh" => (&["pwsh-missing"], in_its_place),
+        "shell:python3" => (&["python-missing"], in_its_place),
         "variables:python3" if is_pass => (&["python-crypto-missing"], &[]),
         // Calamari would try to install it first.
         "variables:python3" => (&[], &["python-crypto-missing"]),

@@ -7,24 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::corpus::corpus;
-use crate::support::image::{Tar, TestImage, docker_archive, write_layout};
-use crate::support::{Run, check, leave_out, program, real_part};
+use crate::engines::{Engine, LABEL};
+use crate::support::image::{Tar, TestImage, write_layout};
+use crate::support::{Run, leave_out, program, real_part};
 use crate::tool_corpus;
-
-const LABEL: &str = "label=io.imglint.owner";
-
-fn docker(engine: &str, arguments: &[&str]) -> String {
-    let output = Command::new("docker").args(["-H", engine]).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn load(engine: &str, image: &TestImage, tag: &str, folder: &Path) -> String {
-    let archive = folder.join(format!("{}.tar", tag.replace(['/', ':'], "-")));
-    std::fs::write(&archive, docker_archive(&[(image, &[tag])])).unwrap();
-    docker(engine, &["load", "-q", "-i", archive.to_str().unwrap()]);
-    format!("docker-archive:{}", archive.display())
-}
 
 /// An image whose bash does nothing for a minute; nothing where there is no static busybox.
 fn sleeper() -> Option<TestImage> {
@@ -42,23 +28,17 @@ fn stage<'a>(result: &'a Value, name: &str) -> &'a Value {
     stages.iter().find(|stage| stage["name"] == name).unwrap_or_else(|| panic!("no stage {name}: {stages:#?}"))
 }
 
-/// The folders of runs in the temporary folder that belong to a process.
-fn folders(process: u32) -> usize {
-    let entries = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with("imglint-run-") && name.contains(&format!("-{process}-"))).count()
+/// How many folders of runs are left.
+fn folders(temporary: &Path) -> usize {
+    std::fs::read_dir(temporary).unwrap().count()
 }
 
 /// Starts a run of the sleeper and waits until its bash is running.
-fn started(engine: &str, image: &str) -> Child {
-    let mut child = program()
-        .args(["check", "--run", "--engine", engine, image])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+fn started(engine: &Engine, image: &str, temporary: &Path) -> Child {
+    let mut command = engine.command(&[image]);
+    let mut child = command.env("TMPDIR", temporary).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
-    while docker(engine, &["ps", "-q", "--filter", LABEL, "--filter", "ancestor=imglint/sleeper:1"]).is_empty() {
+    while engine.docker_says(&["ps", "-q", "--filter", LABEL, "--filter", "ancestor=imglint/sleeper:1"]).is_empty() {
         assert!(start.elapsed() < Duration::from_secs(60), "no container is running: {:?}", child.try_wait());
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -67,41 +47,44 @@ fn started(engine: &str, image: &str) -> Child {
 
 #[test]
 fn nothing_is_left_however_a_run_ends() {
-    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(engine) = Engine::docker() else { return };
     let Some(sleeper) = sleeper() else {
         leave_out("a static busybox");
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let image = load(&engine, &sleeper, "imglint/sleeper:1", folder.path());
+    let archive = engine.load(&[(&sleeper, &["imglint/sleeper:1"])]);
+    // Runs of other tests clean up after those that are killed, but not here.
+    let temporary = tempfile::tempdir().unwrap();
+    let stopped_after = |limit: &str| {
+        let mut command = engine.command(&["--run-timeout", limit, &archive.given]);
+        Run::of(command.env("TMPDIR", temporary.path())).result()
+    };
 
-    let result = check(["--run", "--run-timeout", "2s", "--engine", &engine, &image]).result();
+    let result = stopped_after("2s");
     let bash = stage(&result, "shell:bash");
     assert_eq!((&bash["outcome"], &bash["output"]), (&json!("unknown"), &json!("it was stopped after 2 s")));
     assert_eq!(stage(&result, "cleanup")["outcome"], "pass");
 
     for signal in ["INT", "TERM"] {
-        let mut interrupted = started(&engine, &image);
-        let number = interrupted.id();
-        Command::new("sh").args(["-c", &format!("kill -{signal} {number}")]).status().unwrap();
+        let mut interrupted = started(&engine, &archive.given, temporary.path());
+        Command::new("sh").args(["-c", &format!("kill -{signal} {}", interrupted.id())]).status().unwrap();
         assert_eq!(interrupted.wait().unwrap().code(), Some(2));
-        assert_eq!(folders(number), 0, "after {signal}");
+        assert_eq!(folders(temporary.path()), 0, "after {signal}");
     }
 
-    let mut killed = started(&engine, &image);
-    let number = killed.id();
+    let mut killed = started(&engine, &archive.given, temporary.path());
     killed.kill().unwrap();
     killed.wait().unwrap();
-    // Other tests' runs may clean up after it even before the next one here.
-    check(["--run", "--run-timeout", "1s", "--engine", &engine, &image]);
-    assert_eq!(folders(number), 0, "the next run does");
-    let left = docker(&engine, &["ps", "-aq", "--filter", LABEL, "--filter", "ancestor=imglint/sleeper:1"]);
+    assert_eq!(folders(temporary.path()), 1, "it had no time to remove its own");
+    stopped_after("1s");
+    assert_eq!(folders(temporary.path()), 0, "the next run does");
+    let left = engine.docker_says(&["ps", "-aq", "--filter", LABEL, "--filter", "ancestor=imglint/sleeper:1"]);
     assert!(left.is_empty(), "{left}");
 }
 
 #[test]
 fn variables_and_artifacts_pass_where_there_is_an_openssl() {
-    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(engine) = Engine::docker() else { return };
     let Some((with, without)) = tool_corpus::with_and_without_openssl() else { return };
     let Ok(busybox) = std::fs::read("/bin/busybox") else {
         leave_out("a static busybox");
@@ -112,10 +95,9 @@ fn variables_and_artifacts_pass_where_there_is_an_openssl() {
         .fold(Tar::default(), |tar, name| tar.link(&format!("usr/bin/{name}"), "/usr/bin/busybox"));
     let tools = tools.file("usr/bin/busybox", 0o755, &busybox);
     let [with, without] = [with, without].map(|image| image.layer("COPY busybox", &tools));
-    let folder = tempfile::tempdir().unwrap();
     let run = |image: &TestImage, name: &str, arguments: &[&str]| {
-        let given = load(&engine, image, &format!("imglint/run-{name}:1"), folder.path());
-        check([&["--run", "--engine", engine.as_str()], arguments, &[given.as_str()]].concat()).result()
+        let archive = engine.load(&[(image, &[&format!("imglint/run-{name}:1")])]);
+        engine.check(&[arguments, &[archive.given.as_str()]].concat()).result()
     };
     let good = run(&with, "with", &[]);
     for name in ["pull", "create", "shell:bash", "variables", "artifact", "cleanup"] {
@@ -141,6 +123,7 @@ fn variables_and_artifacts_pass_where_there_is_an_openssl() {
         .field("config", json!({"Env": ["PATH=/usr/bin:/bin"], "Entrypoint": ["/bin/bash", "-c", "exit 0"]}));
     let old = run(&swallows, "swallows", &["--set", "server=2021.1.1"]);
     assert_eq!(stage(&old, "shell:bash")["outcome"], "fail", "nothing ran: {:#}", old["run"]);
+    assert_eq!(old["run"]["disagreements"], json!([]), "the entrypoint explains it");
     let new = run(&swallows, "swallows", &["--set", "server=2024.1"]);
     assert_eq!(stage(&new, "shell:bash")["outcome"], "pass");
 
@@ -153,13 +136,13 @@ fn variables_and_artifacts_pass_where_there_is_an_openssl() {
 
 #[test]
 fn images_that_the_engine_cannot_run_are_not_run() {
-    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(engine) = Engine::docker() else { return };
     let folder = tempfile::tempdir().unwrap();
     let run = |image: &TestImage| {
         let layout = tempfile::tempdir_in(folder.path()).unwrap();
         write_layout(layout.path(), &[(image, "")]);
         let given = format!("oci:{}", layout.path().display());
-        check(["--run", "--engine", &engine, &given]).result()
+        engine.check(&[&given]).result()
     };
     let windows = run(&TestImage::new(json!({})).field("os", json!("windows")));
     assert_eq!(stage(&windows, "create")["outcome"], "not_applicable");
@@ -178,8 +161,8 @@ fn without_an_engine_there_is_one_clear_line() {
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         assert!(run.stderr.contains("/nowhere/docker.sock") && run.stderr.contains("no such socket"), "{}", run.stderr);
     }
-    if let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") {
-        let run = Run::of(program().args(["engines", "--engine", &engine]));
+    if let Some(engine) = Engine::docker() {
+        let run = Run::of(program().args(["engines", "--engine", &engine.host]));
         assert!(run.code == 0 && run.stdout.starts_with("docker "), "{}{}", run.stdout, run.stderr);
     }
 }
@@ -190,17 +173,16 @@ fn a_payload_is_run_where_its_folder_is_mounted() {
         leave_out("a machine with x86-64, which the programs are for");
         return;
     }
-    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(engine) = Engine::docker() else { return };
     let Some(images) = real_part("images of Debian", "IMGLINT_TEST_IMAGES") else { return };
     let Some(programs) = real_part("real .NET programs", "IMGLINT_TEST_PROGRAMS") else { return };
-    let folder = tempfile::tempdir().unwrap();
     let payload = Path::new(&programs).join("sc8").display().to_string();
     let arguments = ["--payload", &payload, "--payload-command", "Sarif.Multitool --help"];
     let all = corpus(Path::new(&images), None);
     let run = |name: &str| {
         let (_, image) = all.iter().find(|(known, _)| *known == name).unwrap();
-        let given = load(&engine, image, &format!("imglint/payload-{name}:1"), folder.path());
-        check([&["--run", "--engine", engine.as_str()], &arguments[..], &[given.as_str()]].concat()).result()
+        let archive = engine.load(&[(image, &[&format!("imglint/payload-{name}:1")])]);
+        engine.check(&[&arguments[..], &[archive.given.as_str()]].concat()).result()
     };
     let good = run("debian-12-all");
     assert_eq!(stage(&good, "payload")["outcome"], "pass", "{}", stage(&good, "payload"));

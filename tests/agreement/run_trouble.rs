@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::engines::{Engine, LABEL};
 use crate::support::image::{Tar, TestImage};
-use crate::support::{Run, leave_out, program};
+use crate::support::{Run, finding, leave_out, program};
 
 /// An image whose bash is a script of busybox's shell; nothing where there is no static busybox.
 fn image(script: &str) -> Option<TestImage> {
@@ -39,8 +39,12 @@ fn a_flood_of_output_is_cut() {
     for engine in Engine::all() {
         let archive = engine.load(&[(&flood, &["imglint/flood:1"])]);
         let run = engine.check(&[&archive.given]);
-        let bash = bash(&run.result()).clone();
+        let result = run.result();
+        let bash = bash(&result).clone();
         assert_eq!((&bash["outcome"], &bash["exit_code"]), (&json!("fail"), &json!(42)), "{}: {bash}", engine.name);
+        // A shell that runs no script is none.
+        let evidence = finding(&result, "bash-missing")["evidence"].as_array().unwrap().clone();
+        assert_eq!(evidence.last().unwrap()["basis"], "run", "{}: {evidence:?}", engine.name);
         assert!(run.stdout.len() < 300_000, "{}: {} bytes", engine.name, run.stdout.len());
         engine.is_left_clean();
     }
