@@ -4,7 +4,8 @@
 //! stands above it (`tests/architecture.rs` holds that).
 //!
 //! Words: [`digest`], [`platform`], [`reference`](mod@reference), [`printable`], [`spelling`], [`toml_file`],
-//! [`verdict`]. Bytes: [`layer`] (one layer's bytes become its index), [`runtime_config`], [`image`] (where the bytes come from).
+//! [`verdict`]. Bytes: [`layer`] (one layer's bytes become its index), [`cache`],
+//! [`runtime_config`], [`image`] (where the bytes come from).
 //! Knowledge: [`rootfs`], [`tables`], [`shell`] (what start-up files do to `PATH`), [`linker`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. Running an
 //! image: [`engine`]. What a person or a program sees: [`report`], [`cli`].
 
@@ -18,6 +19,8 @@ pub mod verdict;
 pub mod toml_file;
 
 pub mod layer;
+
+pub mod cache;
 
 pub mod runtime_config;
 

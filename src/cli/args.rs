@@ -45,6 +45,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Print what was found out about an image, as JSON, without judging.
     Facts(FactsArguments),
+    /// Say what is kept of layers that were read, or remove it.
+    Cache(CacheCommandArguments),
     /// List the container engines that answer.
     Engines(EnginesArguments),
     /// List the rules of a profile.
@@ -231,9 +233,46 @@ pub struct SourceArguments {
     /// Give up on a registry's image after this time, such as 90, 90s or 5m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
+    #[command(flatten)]
+    /// What was read before.
+    pub cache: CacheArguments,
     /// Show no progress on the terminal.
     #[arg(long)]
     pub no_progress: bool,
+}
+
+/// Where indexes of layers are kept, so that a layer is fetched and read only once.
+#[derive(Debug, Args)]
+pub struct CacheArguments {
+    /// The folder in which what was read of layers is kept. Default: imglint in the user's folder for caches.
+    #[arg(long = "cache", value_name = "DIR", env = "IMGLINT_CACHE")]
+    pub folder: Option<PathBuf>,
+    /// Keep nothing, and use nothing that was kept.
+    #[arg(long, env = "IMGLINT_NO_CACHE", conflicts_with = "folder")]
+    pub no_cache: bool,
+    /// How much is kept at most; what was used least goes first.
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GB", env = "IMGLINT_CACHE_SIZE")]
+    pub cache_size: u64,
+}
+
+/// Arguments of `imglint cache`.
+#[derive(Debug, Args)]
+pub struct CacheCommandArguments {
+    /// What to do with it.
+    #[arg(value_enum, value_name = "ACTION")]
+    pub action: CacheAction,
+    /// The folder. Default: imglint in the user's folder for caches.
+    #[arg(long = "cache", value_name = "DIR", env = "IMGLINT_CACHE")]
+    pub folder: Option<PathBuf>,
+}
+
+/// What can be done with the cache.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CacheAction {
+    /// Say where it is and how much it holds.
+    Info,
+    /// Remove what it holds.
+    Clear,
 }
 
 /// When to colour.

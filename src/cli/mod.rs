@@ -1,6 +1,7 @@
 //! The command line: takes arguments, does what they ask, prints, and gives the exit code.
 
 mod args;
+mod cache;
 mod check;
 mod reading;
 mod rules;
@@ -40,6 +41,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::check(arguments),
         Command::Facts(arguments) => check::facts(arguments),
         Command::Engines(arguments) => run::engines(arguments),
+        Command::Cache(arguments) => cache::cache(arguments),
         Command::Rules(arguments) => rules::rules(arguments),
         Command::Explain(arguments) => rules::explain(arguments),
         Command::Completions { shell } => completions(*shell),

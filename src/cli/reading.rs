@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use super::args::{FailOn, SourceArguments};
 use super::check::Target;
+use crate::cache::Cache;
 use crate::engine::Pull;
 use crate::facts::configuration::instruction;
 use crate::facts::programs::Wanted;
 use crate::facts::windows::base_layers;
 use crate::facts::{Content, Facts, Layers, gather};
+use crate::image::read::ReadOptions;
 use crate::image::registry::{self, RegistryOptions};
 use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
 use crate::parameters::size;
@@ -34,6 +36,7 @@ pub(super) struct Reader<'a> {
     arguments: &'a SourceArguments,
     options: SourceOptions,
     jobs: usize,
+    cache: Option<Arc<Cache>>,
     wanted: Wanted,
     /// For whom facts are gathered: what decides nothing for them is not fetched.
     targets: &'a [Target],
@@ -50,6 +53,10 @@ pub(super) struct ReadImage {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(arguments: &'a SourceArguments, wanted: Wanted, targets: &'a [Target], fail_on: FailOn) -> Self {
+        // One layer keeps a core busy; a second one hides the waiting for the network.
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
+        let cache = Some(arguments.cache.cache());
         let options = SourceOptions {
             registry: RegistryOptions {
                 auth_file: arguments.registry_auth.clone(),
@@ -61,12 +68,11 @@ impl<'a> Reader<'a> {
                 ..RegistryOptions::default()
             },
             engine: arguments.engine.clone(),
+            cache: cache.clone(),
+            jobs,
             config_json: arguments.config_json.clone(),
         };
-        // One layer keeps a core busy; a second one hides the waiting for the network.
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
-        Self { arguments, options, jobs, wanted, targets, fail_on }
+        Self { arguments, options, jobs, cache, wanted, targets, fail_on }
     }
 
     /// The images that somebody named, read; or why they cannot be, in one line that names them.
@@ -109,7 +115,7 @@ impl<'a> Reader<'a> {
                 if let Some(why) = image.layers.iter().find_map(|layer| self.too_large(layer)) {
                     return Ok((gather(Content::OutOfReach(&why)), none(), 0));
                 }
-                let layers = image::read::layers(opened.source.as_ref(), image, self.jobs)?;
+                let layers = image::read::layers(opened.source.as_ref(), image, self.read_options())?;
                 let facts = gather(Content::Linux(&stack(image, &layers)));
                 Ok((facts, vec![LayerRead::Whole; layers.len()], 0))
             }
@@ -119,6 +125,10 @@ impl<'a> Reader<'a> {
                 Ok((facts, reading.read_of_layers(), reading.elsewhere))
             }
         }
+    }
+
+    fn read_options(&self) -> ReadOptions<'_> {
+        ReadOptions { jobs: self.jobs, cache: self.cache.as_deref() }
     }
 
     /// Why a layer is not fetched, if it is too large for that.
@@ -206,7 +216,8 @@ impl<'a> WindowsReading<'a> {
 
     fn read_all(&mut self, numbers: &[usize]) -> image::Result<()> {
         let is_chosen = |layer: &Layer| numbers.contains(&layer.index) && !layer.is_foreign();
-        let read = image::read::chosen(self.opened.source.as_ref(), self.image, &is_chosen, self.reader.jobs)?;
+        let read =
+            image::read::chosen(self.opened.source.as_ref(), self.image, &is_chosen, self.reader.read_options())?;
         for (number, index) in read.into_iter().enumerate() {
             if let Some(index) = index {
                 self.layers[number] =

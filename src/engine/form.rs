@@ -22,18 +22,27 @@ pub enum Form {
 }
 
 impl Form {
-    /// Entrypoint and command that start a program; an entrypoint of one empty word is what `--entrypoint=''` sends.
-    pub(super) fn words(self, runner: &str, program: Vec<String>) -> (Option<Vec<String>>, Vec<String>) {
+    /// What takes the place of the image's entrypoint, if anything does; one empty word is what `--entrypoint=''` sends.
+    pub(super) fn entrypoint(self) -> Option<Vec<String>> {
         match self {
-            Self::Worker => (Some(vec![String::new()]), program),
-            Self::OldWorker => (None, program),
+            Self::Worker => Some(vec![String::new()]),
+            Self::OldWorker => None,
+            Self::Pod => Some(vec!["sh".to_owned()]),
+        }
+    }
+
+    /// Entrypoint and command that start a program.
+    pub(super) fn words(self, runner: &str, program: Vec<String>) -> (Option<Vec<String>>, Vec<String>) {
+        let command = match self {
+            Self::Worker | Self::OldWorker => program,
             Self::Pod => {
                 let words = std::iter::once(runner).chain(program.iter().map(String::as_str));
                 // Only a NUL cannot be quoted, and no argument holds one.
                 let line = shlex::try_join(words).unwrap_or_default();
-                (Some(vec!["sh".to_owned()]), vec!["-c".to_owned(), line])
+                vec!["-c".to_owned(), line]
             }
-        }
+        };
+        (self.entrypoint(), command)
     }
 
     /// The program's own output.

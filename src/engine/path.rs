@@ -313,7 +313,8 @@ impl Run<'_> {
 
     pub(super) fn ended_of(&mut self, what: &str, wanted: &Wanted) -> Result<Result<Ended, String>, Stopped> {
         if self.report.command.is_empty() {
-            self.report.command = command_line(wanted, &self.plan.image);
+            let own = Wanted { entrypoint: self.plan.form.entrypoint(), ..wanted.clone() };
+            self.report.command = command_line(&own, &self.plan.image);
         }
         let start = Instant::now();
         let container = Container::create(self.connection, wanted)
@@ -336,10 +337,17 @@ impl Run<'_> {
         })
     }
 
-    /// The tiny program as the container's first process, as Calamari is.
-    fn load(&mut self) -> Result<(), Stopped> {
+    /// Starts the tiny program as the container's first process, as Calamari is. An entrypoint that old servers leave in
+    /// place is emptied: how it ends would be taken for how the program does.
+    fn program(&mut self) -> Result<Result<Ended, String>, Stopped> {
         let program = self.host.tools().join("program").display().to_string();
-        let stages = match self.ended("start", vec![program])? {
+        let wanted = self.wanted(vec![program]);
+        let entrypoint = wanted.entrypoint.clone().or_else(|| Form::Worker.entrypoint());
+        self.ended_of("start", &Wanted { entrypoint, ..wanted })
+    }
+
+    fn load(&mut self) -> Result<(), Stopped> {
+        let stages = match self.program()? {
             // The kernel says so if the loader is not there.
             Err(why) if is_of_image(&why) => {
                 vec![failed("start", &why), skipped("linker", "the program did not start")]
@@ -365,8 +373,7 @@ impl Run<'_> {
 
     /// Whether the image's user comes to where Calamari lies, when only the home's owner may enter it.
     fn reach(&mut self) -> Result<(), Stopped> {
-        let program = self.host.tools().join("program").display().to_string();
-        let stage = match self.ended("start", vec![program])? {
+        let stage = match self.program()? {
             Err(why) if is_of_image(&why) => failed("start", &why),
             Err(why) => return Err(unknown("start", &of_engine(&why))),
             Ok(ended) if is_not_started(&ended.output) => failed("start", ended.output.trim()),

@@ -12,6 +12,9 @@ use tokio::runtime::Runtime;
 
 use super::docker_archive::DockerArchive;
 use super::endpoints::{Endpoint, endpoints, open};
+use super::open::SourceOptions;
+use super::read::{ReadOptions, layers};
+use super::registry::{Registry, RegistryOptions, Retries};
 use super::stream::Stream;
 use super::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind};
 use crate::digest::Digest;
@@ -21,6 +24,10 @@ use crate::reference::Name;
 
 /// How long an engine may take to say whether it is there and has an image.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// From which size on an engine's image is rather fetched from its registry than exported, in bytes.
+const LARGE: i64 = 256 << 20;
+/// How long a registry may be silent that nobody asked to use.
+const UNASKED: Duration = Duration::from_secs(3);
 /// How many chunks of an export may wait to be read.
 const WAITING: usize = 8;
 
@@ -37,6 +44,8 @@ pub struct Daemon {
     archive: DockerArchive,
     digest: Option<Digest>,
     name: String,
+    /// What came from a registry in place of the export, in bytes.
+    fetched: Option<u64>,
 }
 
 /// Looks for an image called `name` in the engines that answer. Nothing if none answers or none has it.
@@ -108,15 +117,43 @@ impl Found {
             .any(|tag| tag.parse::<Name>().is_ok_and(|tag| tag.to_string() == name.to_string()))
     }
 
-    /// Exports the image and reads it while it streams.
+    /// Reads the image: from the cache if it was read before, from its registry if it is large and is there, else from
+    /// the engine, which exports it.
     ///
     /// # Errors
     /// The export breaks off or is no docker archive.
-    pub fn export(self, name: &str) -> Result<Daemon> {
-        let Self { docker, runtime, endpoint, image } = self;
-        let what = format!("{name} from the engine at {endpoint}");
+    pub fn read(self, name: &str, options: &SourceOptions) -> Result<Daemon> {
+        let what = format!("{name} from the engine at {}", self.endpoint);
+        let id: Option<Digest> = self.image.id.as_deref().and_then(|id| id.parse().ok());
+        let digest = self.image.repo_digests.iter().flatten().find_map(|known| digest_of(known, name));
+        let cache = options.cache.as_deref().zip(id.as_ref());
+        let made = |files, fetched| Daemon {
+            archive: DockerArchive::new(Box::new(files), SourceKind::DockerDaemon, None),
+            digest: digest.clone(),
+            name: name.to_owned(),
+            fetched,
+        };
+        if let Some(files) = cache.and_then(|(cache, id)| Stream::recall(&what, cache, id)) {
+            return Ok(made(files, None));
+        }
+        let is_large = self.image.size.is_some_and(|size| size >= LARGE);
+        let by_digest = id.as_ref().filter(|_| is_large).zip(digest.as_ref());
+        let from_registry = by_digest.and_then(|(id, digest)| from_registry(&what, name, id, digest, options));
+        let (files, fetched) = match from_registry {
+            Some((files, fetched)) => (files, fetched),
+            None => (self.export(&what, name)?, None),
+        };
+        if let Some((cache, id)) = cache {
+            files.remember(cache, id);
+        }
+        Ok(made(files, fetched))
+    }
+
+    /// Exports the image and reads it while it streams.
+    fn export(self, what: &str, name: &str) -> Result<Stream> {
+        let Self { docker, runtime, image, .. } = self;
         // By its id, so that the archive holds this one image even if its name has moved on.
-        let id = image.id.clone().unwrap_or_else(|| name.to_owned());
+        let id = image.id.unwrap_or_else(|| name.to_owned());
         let (send, chunks) = sync_channel(WAITING);
         thread::spawn(move || {
             runtime.block_on(async {
@@ -130,14 +167,34 @@ impl Found {
                 }
             });
         });
-        let files = Stream::read(&what, Chunks { chunks, current: Vec::new(), at: 0 })?;
-        let digest = image.repo_digests.iter().flatten().find_map(|known| digest_of(known, name));
-        Ok(Daemon {
-            archive: DockerArchive::new(Box::new(files), SourceKind::DockerDaemon, None),
-            digest,
-            name: name.to_owned(),
-        })
+        Stream::read(what, Chunks { chunks, current: Vec::new(), at: 0 })
     }
+}
+
+/// The engine's image `id` put together from what the registry has under `digest`, and how many bytes that took;
+/// nothing if it does not have just that image, or does not answer at once.
+fn from_registry(
+    what: &str,
+    name: &str,
+    id: &Digest,
+    digest: &Digest,
+    options: &SourceOptions,
+) -> Option<(Stream, Option<u64>)> {
+    let name = Name { digest: Some(digest.clone()), ..name.parse().ok()? };
+    let patience = RegistryOptions {
+        connect: UNASKED,
+        stall: UNASKED,
+        retries: Retries { tries: 1, ..options.registry.retries.clone() },
+        ..options.registry.clone()
+    };
+    let registry = Registry::open(&name, &patience).ok()?;
+    let images = registry.images(&PlatformChoice::All).ok()?;
+    // An engine calls an image by the digest of its configuration, which no other image has.
+    let image = images.iter().find(|image| image.config_digest.as_ref() == Some(id))?;
+    let reading = ReadOptions { jobs: options.jobs.max(1), cache: options.cache.as_deref() };
+    let layers = layers(&registry, image, reading).ok()?;
+    let configuration = registry.configuration_document(id).ok()?;
+    Some((Stream::of_parts(what, configuration, layers), registry.bytes_fetched()))
 }
 
 /// The digest of `known` (`NAME@DIGEST`) if it is one of the image's own repository.
@@ -163,6 +220,10 @@ impl Source for Daemon {
 
     fn open_layer(&self, layer: &Layer) -> Result<LayerBytes> {
         self.archive.open_layer(layer)
+    }
+
+    fn bytes_fetched(&self) -> Option<u64> {
+        self.fetched
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::docker_archive::DockerArchive;
 use super::files::{Files, Folder, TarFile};
@@ -11,17 +12,22 @@ use super::layout::Layout;
 use super::registry::{Registry, RegistryOptions};
 use super::stream::Stream;
 use super::{Error, ErrorKind, Result, Source, SourceKind, daemon};
+use crate::cache::Cache;
 use crate::layer::decompress::{Sniffed, is_compressed};
 use crate::platform::PlatformChoice;
 use crate::reference::{ImageReference, Location, Name, Pick};
 
 /// How sources are reached.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct SourceOptions {
     /// For registries.
     pub registry: RegistryOptions,
     /// The engine to ask instead of the usual ones: `unix://…` or `tcp://…`.
     pub engine: Option<String>,
+    /// What was read before.
+    pub cache: Option<Arc<Cache>>,
+    /// How many layers are read at a time where a source reads them itself.
+    pub jobs: usize,
     /// The configuration to judge an unpacked root file system by.
     pub config_json: Option<PathBuf>,
 }
@@ -63,7 +69,7 @@ fn registry(name: &Name, options: &SourceOptions) -> Result<Opened> {
 fn anywhere(given: &str, name: &Name, options: &SourceOptions, choice: &PlatformChoice) -> Result<Opened> {
     match daemon::find(given, options.engine.as_deref())? {
         Some(found) if found.is_of(choice) => {
-            Ok(Opened { source: Box::new(found.export(given)?), name: Some(name.clone()) })
+            Ok(Opened { source: Box::new(found.read(given, options)?), name: Some(name.clone()) })
         }
         _ => registry(name, options),
     }
@@ -78,7 +84,7 @@ fn engine(name: &str, options: &SourceOptions, choice: &PlatformChoice) -> Resul
     }
     // An image id is no name to pull by.
     let pulled_by = name.parse::<Name>().ok().filter(|_| found.is_called(name));
-    Ok(Opened { source: Box::new(found.export(name)?), name: pulled_by })
+    Ok(Opened { source: Box::new(found.read(name, options)?), name: pulled_by })
 }
 
 fn path_or_name(

@@ -6,21 +6,31 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::{Error, Image, Layer, LayerBytes, Result, Source};
+use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind};
+use crate::cache::Cache;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::layer::decompress::{self, CHUNK};
 use crate::layer::{self, LayerIndex, scan_until};
 
+/// How layers are read.
+#[derive(Clone, Copy)]
+pub struct ReadOptions<'a> {
+    /// How many at a time, at most.
+    pub jobs: usize,
+    /// What was read before. It is asked for layers of registries only: those that lie on this machine are cheap to
+    /// verify once more.
+    pub cache: Option<&'a Cache>,
+}
+
 /// How many chunks may wait between fetching and decompressing a layer.
 const WAITING: usize = 4;
 
-/// Reads all layers of an image, at most `jobs` at a time, the largest first. The order of the result is that of the
-/// image.
+/// Reads all layers of an image, the largest first. The order of the result is that of the image.
 ///
 /// # Errors
 /// The first layer that cannot be had or is not what its digests say; the others are then abandoned.
-pub fn layers(source: &dyn Source, image: &Image, jobs: usize) -> Result<Vec<Arc<LayerIndex>>> {
-    chosen(source, image, &|_| true, jobs).map(|read| read.into_iter().flatten().collect())
+pub fn layers(source: &dyn Source, image: &Image, options: ReadOptions<'_>) -> Result<Vec<Arc<LayerIndex>>> {
+    chosen(source, image, &|_| true, options).map(|read| read.into_iter().flatten().collect())
 }
 
 /// As [`layers`], but only the layers that `is_chosen`; in their places, nothing in those of the others.
@@ -31,7 +41,7 @@ pub fn chosen(
     source: &dyn Source,
     image: &Image,
     is_chosen: &dyn Fn(&Layer) -> bool,
-    jobs: usize,
+    options: ReadOptions<'_>,
 ) -> Result<Vec<Option<Arc<LayerIndex>>>> {
     let mut order: Vec<&Layer> = image.layers.iter().filter(|layer| is_chosen(layer)).collect();
     order.sort_by_key(|layer| std::cmp::Reverse(layer.bytes));
@@ -39,7 +49,7 @@ pub fn chosen(
     let (next, stop, failure) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
     let work = || {
         while let Some(layer) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match read_layer(source, layer, &stop) {
+            match read_layer(source, layer, options.cache, &stop) {
                 Ok(index) => *lock(&done[layer.index]) = Some(index),
                 Err(error) => {
                     // The first failure stops the others; what they then say is only its echo.
@@ -52,7 +62,7 @@ pub fn chosen(
         }
     };
     thread::scope(|scope| {
-        for _ in 1..jobs.min(order.len()) {
+        for _ in 1..options.jobs.min(order.len()) {
             scope.spawn(work);
         }
         work();
@@ -97,12 +107,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read_layer(source: &dyn Source, layer: &Layer, stop: &AtomicBool) -> Result<Arc<LayerIndex>> {
-    let index = match source.open_layer(layer)? {
-        LayerBytes::Indexed(index) => index,
-        LayerBytes::Stream(stream) => Arc::new(index(layer, stream, stop, &mut |_| false)?.0),
+fn read_layer(source: &dyn Source, layer: &Layer, cache: Option<&Cache>, stop: &AtomicBool) -> Result<Arc<LayerIndex>> {
+    let read = || match source.open_layer(layer)? {
+        LayerBytes::Indexed(index) => Ok(index),
+        LayerBytes::Stream(stream) => Ok(Arc::new(index(layer, stream, stop, &mut |_| false)?.0)),
     };
-    verified(layer, index)
+    let cache = cache.filter(|_| source.kind() == SourceKind::Registry);
+    let index = match (cache, &layer.digest) {
+        (Some(cache), Some(digest)) => cache.layer(digest, layer.bytes, read),
+        _ => read(),
+    };
+    verified(layer, index?)
 }
 
 /// The index of a layer, if its content is what the configuration says.

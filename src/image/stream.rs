@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::files::{Files, Followed, follow, read_document};
 use super::manifest::LARGEST_DOCUMENT;
 use super::{Error, LayerBytes, Result};
+use crate::cache::Cache;
 use crate::digest::{Algorithm, Digest, HashingReader};
 use crate::layer::decompress::{self, Sniffed, drain, looks_like_layer};
 use crate::layer::path::{join, parent_and_name};
@@ -60,12 +63,67 @@ impl Stream {
         Ok(Self { what: what.to_owned(), members: pass.members })
     }
 
+    /// Keeps what the archive held in the cache, as that of the image with this id.
+    pub(super) fn remember(&self, cache: &Cache, id: &Digest) {
+        let mut members = Vec::new();
+        for (name, kept) in &self.members {
+            let member = match kept {
+                Kept::Document(bytes) => Remembered::Document(bytes.clone()),
+                Kept::Layer { bytes, index } => match cache.keep_index(index) {
+                    Some(diff_id) => Remembered::Layer { bytes: *bytes, diff_id },
+                    None => return,
+                },
+                // To say again what is broken, it has to be read again.
+                Kept::Broken(_) => return,
+                Kept::Link(target) => Remembered::Link(target.clone()),
+            };
+            members.push((name.clone(), member));
+        }
+        cache.keep_image(id, &members);
+    }
+
+    /// What [`remember`](Self::remember) kept of the image with this id, if all of it is still there.
+    pub(super) fn recall(what: &str, cache: &Cache, id: &Digest) -> Option<Self> {
+        let remembered: Vec<(String, Remembered)> = cache.image(id)?;
+        let members = remembered.into_iter().map(|(name, member)| {
+            let kept = match member {
+                Remembered::Document(bytes) => Kept::Document(bytes),
+                Remembered::Layer { bytes, diff_id } => Kept::Layer { bytes, index: cache.index(&diff_id)? },
+                Remembered::Link(target) => Kept::Link(target),
+            };
+            Some((name, kept))
+        });
+        let members: HashMap<_, _> = members.collect::<Option<_>>()?;
+        let is_proven = |kept: &Kept| matches!(kept, Kept::Document(bytes) if Digest::of(bytes) == *id);
+        members.values().any(is_proven).then(|| Self { what: what.to_owned(), members })
+    }
+
+    /// The archive of an image whose parts came otherwise: its configuration, and its layers as they are in an archive,
+    /// uncompressed.
+    pub(super) fn of_parts(what: &str, configuration: Vec<u8>, layers: Vec<Arc<LayerIndex>>) -> Self {
+        let config = format!("{}.json", Digest::of(&configuration).hex());
+        let names: Vec<String> = (0..layers.len()).map(|number| format!("{number}/layer.tar")).collect();
+        let manifest = serde_json::json!([{ "Config": config, "Layers": names }]).to_string().into_bytes();
+        let documents = [("manifest.json".to_owned(), manifest), (config, configuration)];
+        let documents = documents.into_iter().map(|(name, bytes)| (name, Kept::Document(bytes)));
+        let layers = layers.into_iter().map(|index| Kept::Layer { bytes: index.bytes, index });
+        Self { what: what.to_owned(), members: documents.chain(names.into_iter().zip(layers)).collect() }
+    }
+
     fn kept(&self, name: &str) -> Option<&Kept> {
         follow(name, |name| match self.members.get(name)? {
             Kept::Link(target) => Some(Followed::Link(target.clone())),
             kept => Some(Followed::End(kept)),
         })
     }
+}
+
+/// A member of an archive as the cache has it.
+#[derive(Serialize, Deserialize)]
+enum Remembered {
+    Document(Vec<u8>),
+    Layer { bytes: u64, diff_id: Digest },
+    Link(String),
 }
 
 struct Pass<'a> {

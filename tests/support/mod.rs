@@ -46,6 +46,8 @@ pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imglint"));
     let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("home");
     fs::create_dir_all(&home).unwrap();
+    // Tests that are about what is kept say so.
+    command.env("IMGLINT_NO_CACHE", "true");
     for variable in ["DOCKER_HOST", "DOCKER_CONTEXT", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"] {
         command.env_remove(variable);
     }

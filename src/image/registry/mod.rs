@@ -88,6 +88,17 @@ impl Registry {
         Ok(Box::new(blob::Blob::open(Arc::clone(&self.session), what, &digest.to_string(), bytes)?))
     }
 
+    /// The configuration with this digest, verified.
+    ///
+    /// # Errors
+    /// It is not there, there is no access, or it is something else.
+    pub fn configuration_document(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let what = format!("{}: configuration {digest}", self.session.image);
+        let Received { bytes, media_type, .. } = self.receive(&what, "blobs", &digest.to_string())?;
+        verify(&what, digest, &media_type, &bytes)?;
+        Ok(bytes)
+    }
+
     /// Fetches a document of at most [`LARGEST_DOCUMENT`], whatever its length is said to be.
     fn receive(&self, what: &str, kind: &str, identifier: &str) -> Result<Received> {
         let accept = if kind == "manifests" { ACCEPTED.join(", ") } else { String::new() };

@@ -1,5 +1,7 @@
 //! The index of one layer: entries sorted by path, whiteouts, and details of the files that matter.
 
+mod sound;
+
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};

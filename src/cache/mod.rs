@@ -1,0 +1,243 @@
+//! Keeps the indexes of layers from one run to the next, and within one run from image to image.
+//!
+//! An index is a pure function of a layer's bytes, so it is kept by the layer's DiffID; a link leads there from the
+//! digest of the bytes as they are stored in a registry. What is kept was verified before, and is believed only if it is
+//! whole and was made by the same code ([`FORMAT`]).
+
+mod entry;
+mod folder;
+mod memory;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::layer::LayerIndex;
+use folder::FolderStore;
+pub use folder::{Usage, folder_of_this_machine};
+use memory::MemoryStore;
+
+/// Changes whenever the code that makes indexes does (`tests/cache.rs` holds that).
+pub const FORMAT: &str = include_str!("format.txt");
+
+/// Where entries are kept, by name.
+trait Store: Send + Sync {
+    /// The bytes of an entry as they were put there, if they still are.
+    fn get(&self, name: &str) -> Option<Vec<u8>>;
+    /// Keeps an entry, or does not: nothing depends on it.
+    fn put(&self, name: &str, bytes: Vec<u8>);
+}
+
+/// Kept layer indexes.
+pub struct Cache {
+    store: Box<dyn Store>,
+    /// One lock a layer that is being read, so that no other image reads it at the same time.
+    reading: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+}
+
+/// What a layer's digest leads to.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    /// The size of the bytes that have the digest.
+    bytes: u64,
+    diff_id: Digest,
+}
+
+impl Cache {
+    /// A cache in a folder, which is made once there is something to keep. It is kept below `limit` bytes when it is
+    /// dropped.
+    #[must_use]
+    pub fn in_folder(folder: PathBuf, limit: u64) -> Self {
+        Self::new(Box::new(FolderStore::new(folder, limit)))
+    }
+
+    /// A cache that is gone with this process, of at most `limit` bytes.
+    #[must_use]
+    pub fn in_memory(limit: usize) -> Self {
+        Self::new(Box::new(MemoryStore::new(limit)))
+    }
+
+    fn new(store: Box<dyn Store>) -> Self {
+        Self { store, reading: Mutex::new(HashMap::new()) }
+    }
+
+    /// The index of the layer whose `bytes` as stored have this digest: the kept one, else what `read` gives, which is
+    /// then kept. Whoever asks for a layer that is being read waits for it.
+    ///
+    /// # Errors
+    /// What `read` says.
+    pub fn layer<E>(
+        &self,
+        digest: &Digest,
+        bytes: u64,
+        read: impl FnOnce() -> Result<Arc<LayerIndex>, E>,
+    ) -> Result<Arc<LayerIndex>, E> {
+        let name = name("stored", digest);
+        let turn = Arc::clone(lock(&self.reading).entry(name.clone()).or_default());
+        let _turn = lock(&turn);
+        let known = self.get::<Stored>(&name).filter(|stored| stored.bytes == bytes);
+        if let Some(index) = known.and_then(|stored| self.index(&stored.diff_id)) {
+            return Ok(index);
+        }
+        let index = read()?;
+        if let Some(diff_id) = self.keep_index(&index) {
+            self.put(&name, &Stored { bytes, diff_id });
+        }
+        Ok(index)
+    }
+
+    /// The index of the layer with this DiffID.
+    #[must_use]
+    pub fn index(&self, diff_id: &Digest) -> Option<Arc<LayerIndex>> {
+        let index: LayerIndex = self.get(&name("layer", diff_id))?;
+        (index.diff_id.as_ref() == Some(diff_id) && index.is_sound()).then(|| Arc::new(index))
+    }
+
+    /// Keeps an index, if it has a DiffID to keep it by.
+    pub fn keep_index(&self, index: &LayerIndex) -> Option<Digest> {
+        let diff_id = index.diff_id.clone()?;
+        self.put(&name("layer", &diff_id), index);
+        Some(diff_id)
+    }
+
+    /// What was kept of an image by its id.
+    #[must_use]
+    pub fn image<T: DeserializeOwned>(&self, id: &Digest) -> Option<T> {
+        self.get(&name("image", id))
+    }
+
+    /// Keeps something of an image by its id.
+    pub fn keep_image(&self, id: &Digest, kept: &impl Serialize) {
+        self.put(&name("image", id), kept);
+    }
+
+    fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        entry::decode(name, &self.store.get(name)?)
+    }
+
+    fn put(&self, name: &str, value: &impl Serialize) {
+        if let Some(bytes) = entry::encode(name, value) {
+            self.store.put(name, bytes);
+        }
+    }
+}
+
+fn name(kind: &str, digest: &Digest) -> String {
+    format!("{kind}-{}-{}", digest.algorithm().name(), digest.hex())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::fs;
+
+    use super::*;
+    use crate::layer::scan;
+
+    fn index() -> Arc<LayerIndex> {
+        Arc::new(scan(&[0_u8; 1024][..]).unwrap())
+    }
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    /// How often a layer is read if it is asked for.
+    fn reads(cache: &Cache, text: &str, bytes: u64) -> usize {
+        let mut count = 0;
+        let read = || {
+            count += 1;
+            Ok::<_, Infallible>(index())
+        };
+        let found = cache.layer(&digest(text), bytes, read).unwrap();
+        assert_eq!(found, index());
+        count
+    }
+
+    #[test]
+    fn what_was_read_is_read_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let on_disk = || Cache::in_folder(folder.path().join("new/cache"), 1 << 20);
+        let cache = on_disk();
+        assert_eq!([reads(&cache, "a", 9), reads(&cache, "a", 9), reads(&on_disk(), "a", 9)], [1, 0, 0]);
+        assert_eq!(reads(&cache, "a", 8), 1, "another size is another claim");
+        let memory = Cache::in_memory(1 << 20);
+        assert_eq!([reads(&memory, "a", 9), reads(&memory, "a", 9), reads(&memory, "b", 9)], [1, 0, 1]);
+        assert_eq!([reads(&Cache::in_memory(0), "a", 9), reads(&Cache::in_memory(0), "a", 9)], [1, 1]);
+    }
+
+    #[test]
+    fn what_is_damaged_or_of_another_name_is_read_again_and_mended() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::in_folder(folder.path().to_owned(), 1 << 20);
+        let files = || -> Vec<PathBuf> {
+            let mut all: Vec<_> =
+                fs::read_dir(folder.path().join(FORMAT.trim())).unwrap().map(|entry| entry.unwrap().path()).collect();
+            all.sort();
+            all
+        };
+        reads(&cache, "a", 9);
+        assert_eq!(files().len(), 2);
+        for file in files() {
+            let whole = fs::read(&file).unwrap();
+            for at in [0, 10, whole.len() - 1] {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 1;
+                fs::write(&file, &damaged).unwrap();
+                assert_eq!(reads(&cache, "a", 9), 1, "{} at {at}", file.display());
+                assert_eq!(fs::read(&file).unwrap(), whole);
+            }
+            fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+            assert_eq!(reads(&cache, "a", 9), 1);
+        }
+        reads(&cache, "b", 9);
+        let [a, b] = ["a", "b"].map(|text| folder.path().join(FORMAT.trim()).join(name("stored", &digest(text))));
+        fs::copy(a, &b).unwrap();
+        assert_eq!(reads(&cache, "b", 9), 1, "an entry says whose it is");
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::in_folder(folder.path().to_owned(), 1 << 20);
+        cache.keep_image(&digest("old"), &"x");
+        cache.keep_image(&digest("new"), &"y");
+        let path = |text: &str| folder.path().join(FORMAT.trim()).join(name("image", &digest(text)));
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(9000);
+        for text in ["old", "new"] {
+            fs::File::options().write(true).open(path(text)).unwrap().set_modified(old).unwrap();
+        }
+        assert_eq!(cache.image::<String>(&digest("old")).as_deref(), Some("x"), "which is a use");
+        drop(cache);
+        let size = fs::metadata(path("old")).unwrap().len();
+        let cache = Cache::in_folder(folder.path().to_owned(), size + size / 2);
+        cache.keep_image(&digest("third"), &"z");
+        drop(cache);
+        assert_eq!(["old", "new", "third"].map(|text| path(text).exists()), [false, false, true]);
+    }
+
+    #[test]
+    fn a_layer_that_is_being_read_is_waited_for() {
+        let cache = Cache::in_memory(1 << 20);
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let read = || {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            Ok::<_, Infallible>(index())
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| cache.layer(&digest("a"), 9, read).unwrap());
+            }
+        });
+        assert_eq!(count.into_inner(), 1);
+    }
+}

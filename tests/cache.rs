@@ -1,0 +1,232 @@
+//! What was read of a layer is kept: it is fetched once, and the report is the same.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail this way")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use imglint::digest::{Algorithm, Digest, Hasher};
+use serde_json::{Value, json};
+use support::image::{Tar, TestImage, docker_archive, gzip, write_layout};
+use support::lying_registry::{LyingRegistry, Reply};
+use support::{Run, imglint, program, real_part};
+
+/// `imglint check` with a cache of its own.
+fn check(cache: &Path, arguments: &[&str]) -> Run {
+    let mut command = program();
+    command.env_remove("IMGLINT_NO_CACHE").env("IMGLINT_CACHE", cache);
+    Run::of(command.args(["check", "--report", "json"]).args(arguments))
+}
+
+/// The results without what tells of the network.
+fn told(run: &Run) -> Vec<Value> {
+    let mut results = run.report()["results"].as_array().unwrap().clone();
+    for result in &mut results {
+        result["image"]["fetched_bytes"].take();
+    }
+    results
+}
+
+fn image(file: &str) -> TestImage {
+    let base = Tar::default().file("etc/os-release", 0o644, b"ID=debian\nVERSION_ID=12\n").file(
+        "usr/bin/bash",
+        0o755,
+        b"#!/nowhere\n",
+    );
+    let config = json!({"Env": ["PATH=/usr/bin:/bin"], "Entrypoint": ["x"]});
+    TestImage::new(config).layer("COPY base /", &base).layer("COPY top /", &Tar::default().file(file, 0o644, b"x"))
+}
+
+/// A registry with these images, as `images:NUMBER`; its layers are damaged if `damaged` says so.
+fn registry(images: &[&TestImage], is_damaged: bool) -> LyingRegistry {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stored = HashMap::new();
+    for (number, image) in images.iter().enumerate() {
+        write_layout(folder.path(), &[(image, "")]);
+        let index: Value = serde_json::from_slice(&fs::read(folder.path().join("index.json")).unwrap()).unwrap();
+        let digest = index["manifests"][0]["digest"].as_str().unwrap().replace(':', "/");
+        let manifest = fs::read(folder.path().join("blobs").join(digest)).unwrap();
+        stored.insert(format!("/v2/images/manifests/{number}"), manifest);
+    }
+    for blob in fs::read_dir(folder.path().join("blobs/sha256")).unwrap() {
+        let blob = blob.unwrap();
+        stored.insert(blob.file_name().into_string().unwrap(), fs::read(blob.path()).unwrap());
+    }
+    LyingRegistry::start(move |seen| {
+        let digest = seen.path.rsplit(':').next().unwrap_or_default();
+        match stored.get(&seen.path).or_else(|| stored.get(digest)) {
+            Some(manifest) if seen.path.contains("/manifests/") => {
+                Reply::ok(manifest).with("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+            }
+            Some(blob) if is_damaged && blob.starts_with(&[0x1f, 0x8b]) => Reply::ok(&blob[1..]),
+            Some(blob) => Reply::ok(blob),
+            None => Reply::error(404, "NOT_FOUND", "not here"),
+        }
+    })
+}
+
+/// How many layers of these images the registry was asked for.
+fn asked_for(server: &LyingRegistry, images: &[&TestImage]) -> usize {
+    let layers: Vec<String> = images
+        .iter()
+        .flat_map(|image| image.layers())
+        .map(|layer| Digest::of(&gzip(&layer.tar)).hex().to_owned())
+        .collect();
+    server.seen().iter().filter(|seen| layers.iter().any(|layer| seen.path.ends_with(layer))).count()
+}
+
+#[test]
+fn a_layer_is_fetched_once_and_the_report_is_the_same() {
+    let (one, two) = (image("a"), image("b"));
+    let server = registry(&[&one, &two], false);
+    let [first, second] = [0, 1].map(|number| format!("docker://{}/images:{number}", server.host()));
+    let cache = tempfile::tempdir().unwrap();
+    let without = imglint(["check", "--report", "json", &first]);
+    let cold = check(cache.path(), &[&first]);
+    assert_eq!(asked_for(&server, &[&one, &two]), 4);
+    let warm = check(cache.path(), &[&first]);
+    assert_eq!(asked_for(&server, &[&one, &two]), 4, "nothing more");
+    assert_eq!((told(&cold), told(&warm)), (told(&without), told(&without)));
+    let fetched = |run: &Run| run.result()["image"]["fetched_bytes"].as_u64().unwrap();
+    assert!(fetched(&warm) < fetched(&cold));
+    check(cache.path(), &[&second]);
+    assert_eq!(asked_for(&server, &[&one, &two]), 5, "only what is new");
+}
+
+#[test]
+fn several_images_of_one_run_share_layers_even_without_a_cache() {
+    let images: Vec<TestImage> = (0..6).map(|number| image(&number.to_string())).collect();
+    let images: Vec<&TestImage> = images.iter().collect();
+    let server = registry(&images, false);
+    let names: Vec<String> = (0..6).map(|number| format!("docker://{}/images:{number}", server.host())).collect();
+    let run = imglint(["check", "--report", "json"].into_iter().chain(names.iter().map(String::as_str)));
+    assert_eq!(run.report()["summary"]["incompatible"], 6, "{}", run.stderr);
+    assert_eq!(asked_for(&server, &images), 7);
+}
+
+#[test]
+fn what_is_broken_is_not_kept() {
+    let cache = tempfile::tempdir().unwrap();
+    let any = image("a");
+    for is_damaged in [true, false, false] {
+        let server = registry(&[&any], is_damaged);
+        let run = check(cache.path(), &[&format!("docker://{}/images:0", server.host())]);
+        assert_eq!(run.code, if is_damaged { 2 } else { 1 }, "{}", run.stderr);
+    }
+}
+
+#[test]
+fn the_cache_can_be_looked_at_and_cleared() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = registry(&[&image("a")], false);
+    check(cache.path(), &[&format!("docker://{}/images:0", server.host())]);
+    fs::write(cache.path().join("mine.txt"), "x").unwrap();
+    let folder = cache.path().to_str().unwrap();
+    let say = |action| imglint(["cache", action, "--cache", folder]).stdout;
+    assert!(say("info").starts_with(&format!("{folder}: 4 entries, ")), "{}", say("info"));
+    assert!(say("clear").starts_with(&format!("{folder}: removed 4 entries, ")));
+    assert!(say("info").starts_with(&format!("{folder}: 0 entries, ")));
+    assert!(cache.path().join("mine.txt").exists(), "what is not imglint's stays");
+}
+
+fn docker(engine: &str, arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(["-H", engine]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn load(engine: &str, image: &TestImage, name: &str) {
+    let archive = tempfile::NamedTempFile::new().unwrap();
+    fs::write(archive.path(), docker_archive(&[(image, &[name])])).unwrap();
+    docker(engine, &["load", "-q", "-i", archive.path().to_str().unwrap()]);
+}
+
+/// How often the engine exported this image.
+fn exports(engine: &str, id: &str) -> usize {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 1;
+    let until = now.to_string();
+    let arguments =
+        ["events", "--since", "0", "--until", &until, "--filter", "type=image", "--format", "{{.Action}} {{.ID}}"];
+    docker(engine, &arguments).lines().filter(|line| *line == format!("save {id}")).count()
+}
+
+#[test]
+fn an_engine_s_image_is_exported_once() {
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    load(&engine, &image("exported-once"), "imglint/exported:1");
+    let id = docker(&engine, &["inspect", "--format", "{{.Id}}", "imglint/exported:1"]).trim().to_owned();
+    let cache = tempfile::tempdir().unwrap();
+    let arguments = ["--engine", engine.as_str(), "imglint/exported:1"];
+    let cold = check(cache.path(), &arguments);
+    assert_eq!(exports(&engine, &id), 1);
+    let warm = check(cache.path(), &arguments);
+    assert_eq!(exports(&engine, &id), 1);
+    assert_eq!(told(&cold), told(&warm));
+    assert_eq!(cold.result()["image"]["source"], "docker-daemon");
+}
+
+#[test]
+fn a_large_image_of_an_engine_is_not_exported_if_its_registry_has_it() {
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(registry) = real_part("a registry", "IMGLINT_TEST_REGISTRY") else { return };
+    let name = format!("{registry}/imglint/large:1.0.0");
+    let zeros = Tar::default().file("srv/zeros", 0o644, &vec![0; 300 << 20]);
+    load(&engine, &image("large").layer("COPY zeros /srv/", &zeros), &name);
+    let id = docker(&engine, &["inspect", "--format", "{{.Id}}", &name]).trim().to_owned();
+    let arguments = ["check", "--report", "json", "--engine", engine.as_str(), name.as_str()];
+    let exported = imglint(arguments);
+    assert_eq!(exports(&engine, &id), 1, "nobody else has it yet");
+    docker(&engine, &["push", "-q", &name]);
+    let fetched = imglint(arguments);
+    assert_eq!(exports(&engine, &id), 1);
+    let bytes = fetched.result()["image"]["fetched_bytes"].as_u64().unwrap();
+    assert!(bytes < 2 << 20, "{bytes} bytes of compressed zeros");
+    let (mut exported, mut fetched) = (told(&exported), told(&fetched));
+    // The registry's digest is known only since the push.
+    assert!(fetched[0]["image"]["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")));
+    for result in exported.iter_mut().chain(&mut fetched) {
+        result["image"]["digest"].take();
+        result["facts"]["reference"].take();
+    }
+    assert_eq!(exported, fetched);
+    docker(&engine, &["rmi", &name]);
+}
+
+/// The mark of the code that makes indexes: an index that other code made may hold something else.
+#[test]
+fn the_format_of_kept_indexes_changes_with_the_code_that_makes_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![root.join("src/cache/entry.rs"), root.join("src/digest.rs")];
+    let mut folders = vec![root.join("src/layer")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.retain(|file| !file.ends_with("tests.rs"));
+    files.sort();
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
+        hasher.update(text.split("#[cfg(test)]").next().unwrap().as_bytes());
+    }
+    // What others' code reads out of files counts as well.
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
+    let ours = ["object", "postcard", "regf", "tar-core"].map(|name| format!("name = \"{name}\"\n"));
+    for package in lock.split("[[package]]\n").filter(|package| ours.iter().any(|name| package.starts_with(name))) {
+        hasher.update(package.lines().nth(1).unwrap().as_bytes());
+    }
+    let expected = hasher.finish().short().to_owned();
+    let file = root.join("src/cache/format.txt");
+    if std::env::var_os("IMGLINT_BLESS").is_some() {
+        fs::write(&file, format!("{expected}\n")).unwrap();
+        return;
+    }
+    let stale = "src/cache/format.txt is stale: IMGLINT_BLESS=1 cargo test --test cache";
+    assert_eq!(fs::read_to_string(&file).unwrap().trim(), expected, "{stale}");
+}
