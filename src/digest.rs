@@ -4,11 +4,12 @@ use std::fmt;
 use std::io::{self, Read};
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// The digest of some content, in the form `algorithm:hex` (OCI image-spec, descriptor.md, "Digests").
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest {
     algorithm: Algorithm,

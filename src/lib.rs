@@ -48,4 +48,8 @@ pub mod engine;
 
 pub mod report;
 
+pub mod config;
+
+pub mod mentions;
+
 pub mod cli;

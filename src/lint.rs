@@ -1,5 +1,6 @@
 //! Judges an image: every rule of a profile over its facts, and the verdict that follows from them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Overrides, Profile, Rule};
@@ -23,7 +24,7 @@ pub struct Judgement {
 }
 
 /// A rule that failed or could not be decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The rule's id.
     pub rule: String,

@@ -295,9 +295,32 @@ impl fmt::Display for Pick {
     }
 }
 
+/// An image's name or reference without tag and digest, as a text: what it is called whichever build it is.
+#[must_use]
+pub fn untagged(name: &str) -> String {
+    let of_files = ["oci:", "oci-archive:", "docker-archive:", "rootfs:"];
+    if name == "-" || of_files.iter().any(|transport| name.starts_with(transport)) {
+        return name.to_owned();
+    }
+    let transport = ["docker://", "docker-daemon:"].into_iter().find(|transport| name.starts_with(transport));
+    let (transport, rest) = name.split_at(transport.map_or(0, str::len));
+    let rest = rest.split('@').next().unwrap_or_default();
+    let start_of_last = rest.rfind('/').map_or(0, |at| at + 1);
+    let end = rest[start_of_last..].find(':').map_or(rest.len(), |at| start_of_last + at);
+    format!("{transport}{}", &rest[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_told_without_tag_and_digest() {
+        let all =
+            ["a", "a:1", "h:5000/b", "h:5000/b:1@sha256:0", "docker://h:5000/b:1", "docker-daemon:b:1", "oci:d:1"];
+        let names = ["a", "a", "h:5000/b", "h:5000/b", "docker://h:5000/b", "docker-daemon:b", "oci:d:1"];
+        assert_eq!(all.map(untagged), names);
+    }
 
     fn parse(text: &str) -> Location {
         text.parse::<ImageReference>().unwrap().location

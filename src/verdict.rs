@@ -1,9 +1,10 @@
 //! What judging gives: outcome, evidence, severity, and the verdict on a whole image.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How much a rule matters. The order is that of the report: the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// A deployment fails, or silently does the wrong thing.
@@ -25,7 +26,7 @@ impl std::fmt::Display for Severity {
 }
 
 /// What a check found. "Could not tell" is neither pass nor fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The image has what the rule asks for.
@@ -39,7 +40,7 @@ pub enum Outcome {
 }
 
 /// Where a statement comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Basis {
     /// The image was read.
@@ -49,7 +50,7 @@ pub enum Basis {
 }
 
 /// The place in an image that a fact or a statement is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Place {
     /// A path in the image, absolute.
@@ -83,7 +84,7 @@ impl Place {
 }
 
 /// One statement that supports an answer, and the place it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// Whether the image was read or run to know this.
     pub basis: Basis,
@@ -158,7 +159,7 @@ impl Answer {
 }
 
 /// The verdict on one image by one profile (contract: `results[].verdict`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Nothing of severity error failed or stayed open.

@@ -22,11 +22,12 @@ fn check(cache: &Path, arguments: &[&str]) -> Run {
     Run::of(command.args(["check", "--report", "json"]).args(arguments))
 }
 
-/// The results without what tells of the network.
+/// The results without times and what tells of the network.
 fn told(run: &Run) -> Vec<Value> {
     let mut results = run.report()["results"].as_array().unwrap().clone();
     for result in &mut results {
         result["image"]["fetched_bytes"].take();
+        result["duration_ms"].take();
     }
     results
 }
@@ -90,7 +91,7 @@ fn a_layer_is_fetched_once_and_the_report_is_the_same() {
     assert_eq!(asked_for(&server, &[&one, &two]), 4);
     let warm = check(cache.path(), &[&first]);
     assert_eq!(asked_for(&server, &[&one, &two]), 4, "nothing more");
-    assert_eq!((told(&cold), told(&warm)), (told(&without), told(&without)));
+    assert!(told(&cold) == told(&without) && told(&warm) == told(&without));
     let fetched = |run: &Run| run.result()["image"]["fetched_bytes"].as_u64().unwrap();
     assert!(fetched(&warm) < fetched(&cold));
     check(cache.path(), &[&second]);
@@ -165,7 +166,7 @@ fn an_engine_s_image_is_exported_once() {
     assert_eq!(exports(&engine, &id), 1);
     let warm = check(cache.path(), &arguments);
     assert_eq!(exports(&engine, &id), 1);
-    assert_eq!(told(&cold), told(&warm));
+    assert!(told(&cold) == told(&warm));
     assert_eq!(cold.result()["image"]["source"], "docker-daemon");
 }
 
@@ -192,7 +193,7 @@ fn a_large_image_of_an_engine_is_not_exported_if_its_registry_has_it() {
         result["image"]["digest"].take();
         result["facts"]["reference"].take();
     }
-    assert_eq!(exported, fetched);
+    assert!(exported == fetched);
     docker(&engine, &["rmi", &name]);
 }
 

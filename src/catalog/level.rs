@@ -42,6 +42,15 @@ impl Level {
     }
 }
 
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.severity() {
+            Some(severity) => severity.fmt(f),
+            None => f.pad("off"),
+        }
+    }
+}
+
 impl FromStr for Level {
     type Err = NotALevel;
 

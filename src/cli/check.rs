@@ -1,26 +1,26 @@
 //! `imglint check` and `imglint facts`: has images read, judges them, and reports.
 
-use std::io::IsTerminal;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::args::{CheckArguments, FactsArguments, FailOn, ProgramArguments, ReportFormat, ReportTarget};
+use super::args::{CheckArguments, FactsArguments, ProgramArguments};
+use super::plan::{self, Plan, ToCheck};
 use super::reading::{ReadImage, Reader};
 use super::run::Runner;
-use super::{Failure, print};
+use super::{Failure, print, reports};
 use crate::catalog::{Overrides, Profile};
+use crate::config::FailOn;
 use crate::facts::Facts;
 use crate::facts::programs::{PAYLOAD_FOLDER, Payload, Wanted};
 use crate::image;
 use crate::lint::{self, Judgement};
 use crate::parameters::Parameters;
 use crate::platform::PlatformChoice;
-use crate::report::{self, ImageResult, Report, TextStyle};
+use crate::report::{ImageResult, Report};
 use crate::verdict::{Outcome, Verdict};
-
-/// The width of the text report where there is no terminal to ask, in characters.
-const WIDTH: usize = 100;
 
 /// A profile with all that the command line says about it.
 pub(super) struct Target {
@@ -31,7 +31,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    fn new(
+    pub(super) fn new(
         profile: &str,
         set: &[(String, String)],
         rules: &[(String, String)],
@@ -78,31 +78,76 @@ impl Target {
 /// The arguments do not fit the profile, or a report cannot be written. Images that cannot be checked are no errors
 /// here but results.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
-    let started_at = jiff::Timestamp::now().to_string();
+    let started = jiff::Timestamp::now();
     let start = Instant::now();
-    let targets = targets(arguments)?;
-    let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
-    let reader = Reader::new(&arguments.sources, wanted, &targets, arguments.fail_on);
-    let runner = || Runner::new(&arguments.run, &arguments.programs, &arguments.sources);
+    let plan = Plan::new(arguments)?;
+    let wanted = wanted(&arguments.programs, plan.targets.iter().map(|target| &target.parameters))?;
+    let reader = Reader::new(&plan.sources, wanted, &plan.targets, plan.fail_on, plan.images.len());
+    let runner = || Runner::new(&arguments.run, &arguments.programs, &plan.sources).map(Mutex::new);
     let runner = arguments.run.run.then(runner).transpose()?;
+    let results = results(&plan, &reader, runner.as_ref());
+    for error in results.iter().filter_map(|result| result.error.as_ref()).collect::<BTreeSet<_>>() {
+        super::complain(error);
+    }
+    let mut report = Report::new(started.to_string(), start.elapsed(), results);
+    report.warnings = plan.gate.apply(&mut report, jiff::tz::Offset::UTC.to_datetime(started).date());
+    for warning in &report.warnings {
+        super::complain(&format!("warning: {warning}"));
+    }
+    reports::write(&report, &plan.reports, arguments.quiet, arguments.verbose)?;
+    Ok(exit_code(&report, plan.fail_on))
+}
+
+/// The results, in the order of the images; several images are read at a time.
+fn results(plan: &Plan, reader: &Reader<'_>, runner: Option<&Mutex<Runner<'_>>>) -> Vec<ImageResult> {
+    let done: Vec<Mutex<Vec<ImageResult>>> = plan.images.iter().map(|_| Mutex::default()).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((number, image)) = plan.images.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+            let results = results_of(plan, reader, runner, image);
+            *done[number].lock().unwrap_or_else(PoisonError::into_inner) = results;
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..reader.images_at_once() {
+            scope.spawn(work);
+        }
+        work();
+    });
+    done.into_iter().flat_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+}
+
+/// What all targets say of one image, on each platform that was chosen.
+fn results_of(
+    plan: &Plan,
+    reader: &Reader<'_>,
+    runner: Option<&Mutex<Runner<'_>>>,
+    image: &ToCheck,
+) -> Vec<ImageResult> {
+    let start = Instant::now();
+    let read = match &image.trouble {
+        None => reader.read(&image.given),
+        Some(why) => Err(format!("{}: {why}", image.given)),
+    };
     let mut results = Vec::new();
-    for given in &arguments.images {
-        match reader.read(given) {
-            Ok(images) => {
-                for image in &images {
-                    results.extend(targets.iter().map(|target| judged(target, image, runner.as_ref())));
-                }
-            }
-            Err(message) => {
-                super::complain(&message);
-                let failed = |target: &Target| ImageResult::failed(given, &target.name, message.clone());
-                results.extend(targets.iter().map(failed));
+    match read {
+        Ok(images) => {
+            for image in &images {
+                // One image at a time is run, so that none waits for another's containers.
+                let runner = runner.map(|runner| runner.lock().unwrap_or_else(PoisonError::into_inner));
+                results.extend(plan.targets.iter().map(|target| judged(target, image, runner.as_deref())));
             }
         }
+        Err(message) => {
+            let failed = |target: &Target| ImageResult::failed(&image.given, &target.name, message.clone());
+            results.extend(plan.targets.iter().map(failed));
+        }
     }
-    let report = Report::new(started_at, start.elapsed(), results);
-    write_reports(arguments, &report)?;
-    Ok(exit_code(&report, arguments.fail_on))
+    for result in &mut results {
+        result.image.named_in.clone_from(&image.named_in);
+        result.duration_ms = Some(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
+    }
+    results
 }
 
 /// Prints the facts of an image, one JSON document for each platform that was chosen.
@@ -110,21 +155,17 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
 /// # Errors
 /// The image cannot be read, or the facts cannot be printed.
 pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
-    let target = Target::new(&arguments.profile, &arguments.set, &[], arguments.sources.platform.as_ref())?;
-    let wanted = wanted(&arguments.programs, [&target.parameters])?;
-    let targets = [target];
-    let reader = Reader::new(&arguments.sources, wanted, &targets, FailOn::Error);
+    let config = plan::config(&arguments.target)?;
+    let sources = plan::sources(&arguments.sources, &config)?;
+    let targets = plan::targets(&arguments.target, &[], &sources, &config)?;
+    let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
+    let reader = Reader::new(&sources, wanted, &targets, FailOn::Error, 1);
     let images = reader.read(&arguments.image).map_err(Failure)?;
     for ReadImage { report, facts, .. } in images {
         let document = serde_json::json!({ "image": report, "facts": facts });
         print(&format!("{document:#}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn targets(arguments: &CheckArguments) -> Result<Vec<Target>, Failure> {
-    let platform = arguments.sources.platform.as_ref();
-    arguments.profile.iter().map(|name| Target::new(name, &arguments.set, &arguments.rule, platform)).collect()
 }
 
 /// What facts are wanted for: the described programs of all targets, or the payload, and those that were named; steps
@@ -164,38 +205,12 @@ fn judged(target: &Target, image: &ReadImage, runner: Option<&Runner<'_>>) -> Im
     ImageResult { run, ..result }
 }
 
-fn write_reports(arguments: &CheckArguments, report: &Report) -> Result<(), Failure> {
-    let to_terminal = ReportTarget { format: ReportFormat::Text, file: None };
-    let is_printed = arguments.report.iter().any(|target| target.file.is_none());
-    let targets = arguments.report.iter().chain((!is_printed).then_some(&to_terminal));
-    for target in targets {
-        let rendered = match target.format {
-            ReportFormat::Json => report::json(report).map_err(|error| Failure(error.to_string()))?,
-            ReportFormat::Text => {
-                let on_terminal = target.file.is_none() && std::io::stdout().is_terminal();
-                let width = if on_terminal { textwrap::termwidth().min(WIDTH) } else { WIDTH };
-                report::text(report, TextStyle { width, quiet: arguments.quiet, verbose: arguments.verbose })
-            }
-        };
-        match &target.file {
-            None => print(&rendered)?,
-            Some(file) => {
-                let plain = anstream::adapter::strip_str(&rendered).to_string();
-                std::fs::write(file, plain)
-                    .map_err(|error| Failure(format!("cannot write {}: {error}", file.display())))?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The contract's exit codes: 2 when an image could not be checked, else 1 when something at or above the threshold
 /// failed or is open, else 0.
 fn exit_code(report: &Report, fail_on: FailOn) -> ExitCode {
     let counts = |result: &ImageResult| {
-        result.findings.iter().any(|reported| {
-            reported.ignored.is_none()
-                && matches!(reported.finding.outcome, Outcome::Fail | Outcome::Unknown)
+        result.counting().any(|reported| {
+            matches!(reported.finding.outcome, Outcome::Fail | Outcome::Unknown)
                 && fail_on.counts(reported.finding.severity)
         })
     };

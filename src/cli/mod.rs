@@ -3,7 +3,9 @@
 mod args;
 mod cache;
 mod check;
+mod plan;
 mod reading;
+mod reports;
 mod rules;
 mod run;
 
@@ -41,6 +43,9 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::check(arguments),
         Command::Facts(arguments) => check::facts(arguments),
         Command::Engines(arguments) => run::engines(arguments),
+        Command::Report(arguments) => reports::render(arguments),
+        Command::Diff(arguments) => reports::diff(arguments),
+        Command::Schema { of } => reports::schema(*of),
         Command::Cache(arguments) => cache::cache(arguments),
         Command::Rules(arguments) => rules::rules(arguments),
         Command::Explain(arguments) => rules::explain(arguments),

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
-use super::args::{FailOn, SourceArguments};
+use super::args::SourceArguments;
 use super::check::Target;
 use crate::cache::Cache;
+use crate::config::FailOn;
 use crate::engine::Pull;
 use crate::facts::configuration::instruction;
 use crate::facts::programs::Wanted;
@@ -35,7 +36,9 @@ const SMALL_LAYERS: u64 = 4 << 20;
 pub(super) struct Reader<'a> {
     arguments: &'a SourceArguments,
     options: SourceOptions,
+    /// How many layers of an image, and how many images, are read at a time.
     jobs: usize,
+    images_at_once: usize,
     cache: Option<Arc<Cache>>,
     wanted: Wanted,
     /// For whom facts are gathered: what decides nothing for them is not fetched.
@@ -52,10 +55,19 @@ pub(super) struct ReadImage {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(arguments: &'a SourceArguments, wanted: Wanted, targets: &'a [Target], fail_on: FailOn) -> Self {
+    /// For so many images.
+    pub(super) fn new(
+        arguments: &'a SourceArguments,
+        wanted: Wanted,
+        targets: &'a [Target],
+        fail_on: FailOn,
+        images: usize,
+    ) -> Self {
         // One layer keeps a core busy; a second one hides the waiting for the network.
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
+        let all_jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
+        let images_at_once = all_jobs.min(images).max(1);
+        let jobs = all_jobs.div_ceil(images_at_once);
         let cache = Some(arguments.cache.cache());
         let options = SourceOptions {
             registry: RegistryOptions {
@@ -65,6 +77,7 @@ impl<'a> Reader<'a> {
                 client_key: arguments.tls_key.clone(),
                 insecure: arguments.insecure_registry.clone(),
                 timeout: arguments.timeout,
+                registries: arguments.registries.clone(),
                 ..RegistryOptions::default()
             },
             engine: arguments.engine.clone(),
@@ -72,7 +85,7 @@ impl<'a> Reader<'a> {
             jobs,
             config_json: arguments.config_json.clone(),
         };
-        Self { arguments, options, jobs, cache, wanted, targets, fail_on }
+        Self { arguments, options, jobs, images_at_once, cache, wanted, targets, fail_on }
     }
 
     /// The images that somebody named, read; or why they cannot be, in one line that names them.
@@ -95,7 +108,7 @@ impl<'a> Reader<'a> {
             let pull = pull.map(|(name, digest)| Pull {
                 by: format!("{}/{}@{digest}", name.registry, name.repository),
                 name: name.clone(),
-                options: self.options.registry.clone(),
+                options: self.options.registry.of(&name.registry, &name.registry),
             });
             Ok(ReadImage { report, facts, pull })
         });
@@ -125,6 +138,11 @@ impl<'a> Reader<'a> {
                 Ok((facts, reading.read_of_layers(), reading.elsewhere))
             }
         }
+    }
+
+    /// How many images are read at a time.
+    pub(super) fn images_at_once(&self) -> usize {
+        self.images_at_once
     }
 
     fn read_options(&self) -> ReadOptions<'_> {

@@ -1,5 +1,6 @@
 //! How a target starts a step's container: a worker's `docker run`, or a pod's `sh -c`; as an engine and as people say it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::container::{Folder, Wanted};
@@ -8,7 +9,7 @@ use super::container::{Folder, Wanted};
 const RUNNER_MARK: &str = "##imglint runner pass";
 
 /// The forms there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// A worker's `docker run --entrypoint=''`: the program is the container's first process.

@@ -1,5 +1,6 @@
 //! The stages of a run as they are reported (contract: `results[].run`).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::form::Form;
@@ -9,7 +10,7 @@ use crate::verdict::Outcome;
 pub(super) const LONGEST_OUTPUT: usize = 600;
 
 /// What running an image showed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunReport {
     /// What ran it; nothing if no engine was asked.
     pub engine: Option<EngineReport>,
@@ -28,7 +29,7 @@ pub struct RunReport {
 }
 
 /// An engine by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineReport {
     /// `docker` or `podman`.
     pub name: String,
@@ -37,7 +38,7 @@ pub struct EngineReport {
 }
 
 /// One stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StageReport {
     /// `pull`, `create`, `start`, `linker`, `shell:bash`, …
     pub name: String,
@@ -55,7 +56,7 @@ pub struct StageReport {
 }
 
 /// A rule that reading and running an image decide differently.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disagreement {
     /// The rule's id.
     pub rule: String,

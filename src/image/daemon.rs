@@ -187,7 +187,7 @@ fn from_registry(
         retries: Retries { tries: 1, ..options.registry.retries.clone() },
         ..options.registry.clone()
     };
-    let registry = Registry::open(&name, &patience).ok()?;
+    let registry = Registry::open(&name, &patience.of(&name.registry, &name.registry)).ok()?;
     let images = registry.images(&PlatformChoice::All).ok()?;
     // An engine calls an image by the digest of its configuration, which no other image has.
     let image = images.iter().find(|image| image.config_digest.as_ref() == Some(id))?;

@@ -9,7 +9,7 @@ use super::docker_archive::DockerArchive;
 use super::files::{Files, Folder, TarFile};
 use super::folder::RootfsFolder;
 use super::layout::Layout;
-use super::registry::{Registry, RegistryOptions};
+use super::registry::{Mirrored, RegistryOptions};
 use super::stream::Stream;
 use super::{Error, ErrorKind, Result, Source, SourceKind, daemon};
 use crate::cache::Cache;
@@ -62,7 +62,7 @@ pub fn open(reference: &ImageReference, options: &SourceOptions, choice: &Platfo
 }
 
 fn registry(name: &Name, options: &SourceOptions) -> Result<Opened> {
-    Ok(Opened { source: Box::new(Registry::open(name, &options.registry)?), name: Some(name.clone()) })
+    Ok(Opened { source: Box::new(Mirrored::open(name, &options.registry)?), name: Some(name.clone()) })
 }
 
 /// The engine's image if it has one of that name, else the registry's.

@@ -3,30 +3,86 @@
 //! The types are separate from the ones that images are judged with, so that those can change without breaking
 //! readers. `schema_version` changes when a field is removed or changes its meaning.
 
+mod diff;
+mod github;
+mod gitlab;
+mod html;
 mod json;
+mod junit;
+mod markdown;
+mod openmetrics;
 mod run;
+mod sarif;
 mod steps;
+mod terms;
 mod text;
 mod windows;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::engine::RunReport;
 use crate::facts::{Facts, SizeFacts};
 use crate::image::{Image, SourceKind};
-use crate::lint::{Finding, Judgement};
+use crate::lint::{self, Finding, Judgement};
 use crate::parameters::Parameters;
 use crate::platform::Platform;
 use crate::verdict::Verdict;
 
-pub use json::json;
-pub use text::{TextStyle, text};
+pub use diff::diff;
+pub use json::{NotAReport, SCHEMA_VERSION, schema};
+pub use markdown::markdown;
+pub use text::TextStyle;
+
+/// The forms of report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportFormat {
+    /// For people.
+    Text,
+    /// For programs: all there is to know.
+    Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// `JUnit`'s XML: a suite an image, a case a rule.
+    Junit,
+    /// Workflow commands of GitHub Actions.
+    Github,
+    /// GitLab's code quality.
+    Gitlab,
+    /// For a comment on a pull request.
+    Markdown,
+    /// One file for a browser.
+    Html,
+    /// `OpenMetrics` text for dashboards.
+    Openmetrics,
+}
+
+impl ReportFormat {
+    /// The report in this form.
+    ///
+    /// # Errors
+    /// It has no such form, which no report of imglint's own lacks.
+    pub fn render(self, report: &Report, style: TextStyle) -> Result<String, String> {
+        match self {
+            Self::Text => Ok(text::text(report, style)),
+            Self::Json => json::json(report).map_err(|error| error.to_string()),
+            Self::Sarif => sarif::sarif(report).map_err(|error| error.to_string()),
+            Self::Junit => junit::junit(report).map_err(|error| error.to_string()),
+            Self::Github => Ok(github::github(report)),
+            Self::Gitlab => gitlab::gitlab(report).map_err(|error| error.to_string()),
+            Self::Markdown => Ok(markdown(report)),
+            Self::Html => Ok(html::html(report)),
+            Self::Openmetrics => Ok(openmetrics::openmetrics(report)),
+        }
+    }
+}
 
 /// What one run of `imglint check` found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// 1.
     pub schema_version: u32,
@@ -38,12 +94,15 @@ pub struct Report {
     pub duration_ms: u64,
     /// How many images came to which verdict.
     pub summary: Summary,
+    /// What should be known about the check itself, such as an ignore that ignores nothing.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// One a checked image, platform and profile, in the order of the command line.
     pub results: Vec<ImageResult>,
 }
 
 /// The program that made a report.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// `imglint`.
     pub name: String,
@@ -52,7 +111,7 @@ pub struct Tool {
 }
 
 /// Counts of results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// All of them.
     pub checked: usize,
@@ -67,7 +126,7 @@ pub struct Summary {
 }
 
 /// What one profile says of one image.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ImageResult {
     /// The image.
     pub image: ImageReport,
@@ -90,13 +149,19 @@ pub struct ImageResult {
     pub facts: serde_json::Value,
     /// What running the image showed; null when it was only read.
     pub run: Option<RunReport>,
+    /// How long it took, in milliseconds, with all that was waited for.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
 }
 
 /// An image as the report names it. What is not known of an image that could not be checked is null.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ImageReport {
     /// As given.
     pub reference: String,
+    /// Which lines of files name it, for an image that was found in files.
+    #[serde(default)]
+    pub named_in: Vec<Mention>,
     /// Where it was read from.
     pub source: Option<SourceKind>,
     /// The normalised name.
@@ -117,8 +182,17 @@ pub struct ImageReport {
     pub layers: Vec<LayerReport>,
 }
 
+/// A line of a file that names an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Mention {
+    /// The file, as given.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u64,
+}
+
 /// A layer as the report names it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LayerReport {
     /// Its number, the base is 0.
     pub index: usize,
@@ -138,7 +212,7 @@ pub struct LayerReport {
 }
 
 /// How much of a layer was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerRead {
     /// All of it; digest and DiffID are right.
@@ -151,7 +225,7 @@ pub enum LayerRead {
 }
 
 /// A finding as the report has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReportedFinding {
     /// What was found.
     #[serde(flatten)]
@@ -161,7 +235,7 @@ pub struct ReportedFinding {
 }
 
 /// Why a finding counts for nothing.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Ignored {
     /// The reason that was given.
     pub reason: String,
@@ -173,8 +247,23 @@ impl Report {
     /// A report of the results of a run that began at `started_at` (RFC 3339, UTC).
     #[must_use]
     pub fn new(started_at: String, duration: std::time::Duration, results: Vec<ImageResult>) -> Self {
-        let mut summary = Summary { checked: results.len(), ..Summary::default() };
-        for result in &results {
+        let mut report = Self {
+            schema_version: SCHEMA_VERSION,
+            tool: Tool { name: "imglint".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            started_at,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            summary: Summary::default(),
+            warnings: Vec::new(),
+            results,
+        };
+        report.count();
+        report
+    }
+
+    /// Counts the results anew.
+    pub fn count(&mut self) {
+        let mut summary = Summary { checked: self.results.len(), ..Summary::default() };
+        for result in &self.results {
             let count = match result.verdict {
                 Verdict::Compatible => &mut summary.compatible,
                 Verdict::Incompatible => &mut summary.incompatible,
@@ -183,14 +272,7 @@ impl Report {
             };
             *count += 1;
         }
-        Self {
-            schema_version: 1,
-            tool: Tool { name: "imglint".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-            started_at,
-            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            summary,
-            results,
-        }
+        self.summary = summary;
     }
 }
 
@@ -201,6 +283,7 @@ impl ImageReport {
         let uncompressed = sizes.uncompressed_bytes.known().copied();
         Self {
             reference: reference.to_owned(),
+            named_in: Vec::new(),
             source: Some(source),
             name: image.name.clone(),
             digest: image.digest.clone(),
@@ -254,6 +337,7 @@ impl ImageResult {
             // Facts are plain data with text keys, which JSON always has a form for.
             facts: serde_json::to_value(facts).unwrap_or_default(),
             run: None,
+            duration_ms: None,
         }
     }
 
@@ -271,6 +355,31 @@ impl ImageResult {
             not_applicable: Vec::new(),
             facts: serde_json::json!({}),
             run: None,
+            duration_ms: None,
         }
+    }
+
+    /// Puts other findings in place of these and works out the verdict, for which those that are ignored do not count.
+    pub fn replace_findings(&mut self, mut findings: Vec<ReportedFinding>) {
+        findings.sort_by(|one, other| {
+            let key = |reported: &ReportedFinding| (reported.finding.severity, reported.finding.rule.clone());
+            key(one).cmp(&key(other))
+        });
+        self.findings = findings;
+        if self.verdict != Verdict::Failed {
+            self.verdict = lint::verdict(self.counting().map(|reported| &reported.finding));
+        }
+    }
+
+    /// The findings that are not ignored.
+    pub fn counting(&self) -> impl Iterator<Item = &ReportedFinding> {
+        self.findings.iter().filter(|reported| reported.ignored.is_none())
+    }
+}
+
+impl ReportedFinding {
+    /// Makes it count for nothing.
+    pub fn ignore(&mut self, reason: &str, until: Option<String>) {
+        self.ignored = Some(Ignored { reason: reason.to_owned(), until });
     }
 }

@@ -4,13 +4,11 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
+use super::terms::{about, headline, made_by, place, severity_word, size, verdict_mark, verdict_word};
 use super::{ImageReport, ImageResult, LayerRead, Report, ReportedFinding, run, steps, windows};
-use crate::facts::configuration::instruction;
-use crate::printable::{excerpt, printable};
+use crate::printable::printable;
 use crate::verdict::{Evidence, Outcome, Severity, Verdict};
 
-/// The longest instruction that is shown, in characters.
-const LONGEST_INSTRUCTION: usize = 120;
 /// How far what belongs to a finding is moved in.
 const INDENT: &str = "           ";
 
@@ -36,8 +34,7 @@ const GREEN: Style = AnsiColor::Green.on_default().bold();
 const BLUE: Style = AnsiColor::Cyan.on_default().bold();
 
 /// The report with colours as terminal sequences; whoever prints it takes them out where they do not belong.
-#[must_use]
-pub fn text(report: &Report, style: TextStyle) -> String {
+pub(super) fn text(report: &Report, style: TextStyle) -> String {
     let mut page = Page { out: String::new(), style };
     for (number, result) in report.results.iter().enumerate() {
         if number > 0 && !style.quiet {
@@ -47,6 +44,11 @@ pub fn text(report: &Report, style: TextStyle) -> String {
     }
     if report.results.len() > 1 {
         page.summary(report);
+    }
+    if !style.quiet {
+        for warning in &report.warnings {
+            page.wrapped_with("\nwarning: ", "         ", warning);
+        }
     }
     if !style.quiet && report.results.iter().any(|result| !result.findings.is_empty()) {
         page.line(format_args!("\n{DIM}`imglint explain RULE` tells why a rule is there.{DIM:#}"));
@@ -67,21 +69,20 @@ impl Page {
     }
 
     fn result(&mut self, result: &ImageResult) {
-        let (mark, color) = match result.verdict {
-            Verdict::Compatible => ("✓", GREEN),
-            Verdict::Incompatible => ("✗", RED),
-            Verdict::Undetermined => ("?", YELLOW),
-            Verdict::Failed => ("✗", RED),
-        };
-        let word = match result.verdict {
-            Verdict::Compatible => "compatible",
-            Verdict::Incompatible => "incompatible",
-            Verdict::Undetermined => "undetermined",
-            Verdict::Failed => "could not be checked",
+        let (mark, word) = (verdict_mark(result.verdict), verdict_word(result.verdict));
+        let color = match result.verdict {
+            Verdict::Compatible => GREEN,
+            Verdict::Undetermined => YELLOW,
+            Verdict::Incompatible | Verdict::Failed => RED,
         };
         let name = printable(&result.image.reference);
         let about = about(&result.image, &result.profile);
         self.line(format_args!("{color}{mark} {word}{color:#}  {BOLD}{name}{BOLD:#}  {DIM}{about}{DIM:#}"));
+        if !self.style.quiet {
+            for mention in &result.image.named_in {
+                self.line(format_args!("  {DIM}named in {}:{}{DIM:#}", printable(&mention.file), mention.line));
+            }
+        }
         if let Some(error) = &result.error {
             self.wrapped("  ", error);
             return;
@@ -121,11 +122,7 @@ impl Page {
             size(stored)
         ));
         for layer in &image.layers {
-            let by = layer
-                .created_by
-                .as_deref()
-                .map(|text| excerpt(&instruction(text), LONGEST_INSTRUCTION))
-                .unwrap_or_default();
+            let by = made_by(layer.created_by.as_deref());
             let read = match layer.read {
                 LayerRead::Whole => "",
                 LayerRead::Part => ", read in part",
@@ -144,13 +141,14 @@ impl Page {
 
     fn finding(&mut self, reported: &ReportedFinding) {
         let finding = &reported.finding;
-        let (word, color) = match finding.severity {
-            Severity::Error => ("error", RED),
-            Severity::Warning => ("warning", YELLOW),
-            Severity::Info => ("info", BLUE),
+        let color = match finding.severity {
+            Severity::Error => RED,
+            Severity::Warning => YELLOW,
+            Severity::Info => BLUE,
         };
-        let open = if finding.outcome == Outcome::Unknown { " (could not be decided)" } else { "" };
-        let (rule, title) = (printable(&finding.rule), printable(&finding.title));
+        let (word, rule) = (severity_word(finding.severity), printable(&finding.rule));
+        let title = printable(&finding.title);
+        let open = &headline(reported)[title.len()..];
         self.line(format_args!("  {color}{word:<7}{color:#}  {BOLD}{title}{BOLD:#}{open}  {DIM}[{rule}]{DIM:#}"));
         for (number, evidence) in finding.evidence.iter().enumerate() {
             self.wrapped(INDENT, &evidence.statement);
@@ -162,26 +160,20 @@ impl Page {
         if finding.outcome == Outcome::Fail {
             self.fix(&finding.fix);
         }
-        if self.style.verbose {
+        if self.style.verbose && !finding.docs.is_empty() {
             self.line(format_args!("{INDENT}{DIM}see {}{DIM:#}", printable(&finding.docs)));
         }
         if let Some(ignored) = &reported.ignored {
-            self.wrapped(INDENT, &format!("ignored: {}", ignored.reason));
+            let until = ignored.until.as_ref().map(|until| format!(" (until {until})")).unwrap_or_default();
+            self.wrapped(INDENT, &format!("ignored: {}{until}", ignored.reason));
         }
     }
 
     /// Where a statement can be seen, as far as it does not say so itself.
     fn place(&mut self, evidence: &Evidence) {
-        let (place, statement) = (&evidence.place, &evidence.statement);
-        let mut parts: Vec<String> = Vec::new();
-        parts.extend(place.field.clone());
-        parts.extend(place.path.as_ref().filter(|path| !statement.contains(path.as_str())).cloned());
-        parts.extend(place.layer.map(|layer| format!("layer {layer}")));
-        let instruction = place.instruction.as_ref().filter(|text| !statement.contains(text.as_str()));
-        parts.extend(instruction.map(|text| excerpt(text, LONGEST_INSTRUCTION)));
-        if !parts.is_empty() {
-            let parts: Vec<_> = parts.iter().map(|part| printable(part).into_owned()).collect();
-            self.line(format_args!("{INDENT}{DIM}at {}{DIM:#}", parts.join(", ")));
+        let place = place(evidence);
+        if !place.is_empty() {
+            self.line(format_args!("{INDENT}{DIM}at {place}{DIM:#}"));
         }
     }
 
@@ -230,31 +222,5 @@ impl Page {
         for line in textwrap::wrap(&printable(text), options) {
             self.line(format_args!("{line}"));
         }
-    }
-}
-
-/// Source, platform and profile in a few words.
-fn about(image: &ImageReport, profile: &str) -> String {
-    let source = image.source.map(|source| match source {
-        crate::image::SourceKind::Registry => "from the registry",
-        crate::image::SourceKind::DockerDaemon => "from the local engine",
-        crate::image::SourceKind::Oci => "from an OCI layout",
-        crate::image::SourceKind::OciArchive => "from an OCI archive",
-        crate::image::SourceKind::DockerArchive => "from a docker archive",
-        crate::image::SourceKind::Rootfs => "from a folder",
-    });
-    let platform = image.platform.as_ref().map(|platform| printable(&platform.to_string()).into_owned());
-    let parts: Vec<String> =
-        source.map(str::to_owned).into_iter().chain(platform).chain([format!("profile {profile}")]).collect();
-    parts.join(", ")
-}
-
-/// A size as people read it.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
     }
 }

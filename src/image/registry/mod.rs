@@ -7,6 +7,7 @@ mod clients;
 mod credentials;
 mod foreign;
 mod hosts;
+mod mirrors;
 mod options;
 mod retry;
 mod session;
@@ -28,7 +29,8 @@ use crate::platform::PlatformChoice;
 use crate::reference::Name;
 pub use credentials::Login;
 pub use foreign::{ForeignLayer, foreign};
-pub use options::{Places, RegistryOptions, Retries};
+pub use mirrors::Mirrored;
+pub use options::{Places, RegistryOptions, RegistrySettings, Retries};
 use session::Session;
 use transport::Get;
 

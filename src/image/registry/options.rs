@@ -1,5 +1,6 @@
 //! What a user or a test can set about talking to registries, and where credentials are looked for.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,48 @@ pub struct RegistryOptions {
     pub retries: Retries,
     /// Where credentials, helpers and certificates are looked for.
     pub places: Places,
+    /// What is different for single registries, by `HOST[:PORT]`.
+    pub registries: BTreeMap<String, RegistrySettings>,
+}
+
+/// How one registry is reached.
+#[derive(Clone, Debug, Default)]
+pub struct RegistrySettings {
+    /// Registries that are asked first, in order: `HOST[:PORT]`.
+    pub mirrors: Vec<String>,
+    /// A certification authority to trust besides the system's (PEM), for it and its mirrors.
+    pub ca: Option<PathBuf>,
+    /// Whether its certificate is not verified, and it may be talked to in plain HTTP.
+    pub is_insecure: bool,
+    /// The only file to take its credentials from.
+    pub auth_file: Option<PathBuf>,
+}
+
+impl RegistryOptions {
+    /// The options for one registry or a mirror of it.
+    #[must_use]
+    pub fn of(&self, registry: &str, asked: &str) -> Self {
+        let mut options = self.clone();
+        // A mirror may have settings of its own.
+        let all = [Some(registry), Some(asked).filter(|asked| *asked != registry)];
+        for (named, settings) in
+            all.into_iter().flatten().filter_map(|named| Some((named, self.registries.get(named)?)))
+        {
+            options.ca.extend(settings.ca.clone());
+            if named == asked {
+                options.auth_file = settings.auth_file.clone().or(options.auth_file);
+                options.insecure.extend(settings.is_insecure.then(|| asked.to_owned()));
+            }
+        }
+        options
+    }
+
+    /// The registries that are asked for an image of this one, in order, itself last.
+    #[must_use]
+    pub fn asked_for(&self, registry: &str) -> Vec<String> {
+        let mirrors = self.registries.get(registry).map(|settings| settings.mirrors.clone()).unwrap_or_default();
+        mirrors.into_iter().chain([registry.to_owned()]).collect()
+    }
 }
 
 impl Default for RegistryOptions {
@@ -43,6 +86,7 @@ impl Default for RegistryOptions {
             stall: Duration::from_secs(60),
             retries: Retries::default(),
             places: Places::of_this_machine(),
+            registries: BTreeMap::new(),
         }
     }
 }

@@ -1,0 +1,99 @@
+//! Arguments about where images come from and what is kept of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values::{duration, size};
+use crate::image::registry::RegistrySettings;
+use crate::platform::PlatformChoice;
+
+/// How images are reached.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Reaching images")]
+pub struct SourceArguments {
+    /// Which entry of an index: OS/ARCH[/VARIANT][:OSVERSION], or all. Default: linux on this machine's
+    /// architecture, else linux/amd64, else all.
+    #[arg(long, value_name = "PLATFORM", env = "IMGLINT_PLATFORM")]
+    pub platform: Option<PlatformChoice>,
+    /// The engine: unix://PATH or tcp://HOST:PORT. Default: `DOCKER_HOST`, else the Docker context, else the usual
+    /// sockets.
+    #[arg(long, value_name = "URL", env = "IMGLINT_ENGINE")]
+    pub engine: Option<String>,
+    /// Credentials in the form of Docker's config.json or Podman's auth.json.
+    #[arg(long, value_name = "FILE", env = "IMGLINT_REGISTRY_AUTH")]
+    pub registry_auth: Option<PathBuf>,
+    /// A certificate authority to trust besides the system's (PEM). Repeatable.
+    #[arg(long, value_name = "FILE", env = "IMGLINT_TLS_CA")]
+    pub tls_ca: Vec<PathBuf>,
+    /// A client certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of the client certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Speak to this registry without verifying its certificate, or over plain HTTP. Repeatable; plain HTTP to
+    /// loopback needs no leave.
+    #[arg(long, value_name = "HOST[:PORT]", env = "IMGLINT_INSECURE_REGISTRY", value_delimiter = ',')]
+    pub insecure_registry: Vec<String>,
+    /// The configuration to judge a rootfs: folder by.
+    #[arg(long, value_name = "FILE")]
+    pub config_json: Option<PathBuf>,
+    /// Fetch no layer that is larger, such as 500MB: what only it could tell is unknown.
+    #[arg(long, value_name = "SIZE", value_parser = size, env = "IMGLINT_MAX_LAYER_FETCH")]
+    pub max_layer_fetch: Option<u64>,
+    /// Fetch foreign layers of Windows images, which the registry does not have, from mcr.microsoft.com.
+    #[arg(long)]
+    pub allow_foreign_urls: bool,
+    /// How many images and layers are read at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), env = "IMGLINT_JOBS")]
+    pub jobs: Option<u16>,
+    /// Give up on a registry's image after this time, such as 90, 90s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration, env = "IMGLINT_TIMEOUT")]
+    pub timeout: Option<Duration>,
+    /// What the configuration says of single registries.
+    #[arg(skip)]
+    pub registries: BTreeMap<String, RegistrySettings>,
+    #[command(flatten)]
+    /// What was read before.
+    pub cache: CacheArguments,
+    /// Show no progress on the terminal.
+    #[arg(long, env = "IMGLINT_NO_PROGRESS")]
+    pub no_progress: bool,
+}
+
+/// Where indexes of layers are kept, so that a layer is fetched and read only once.
+#[derive(Clone, Debug, Args)]
+pub struct CacheArguments {
+    /// The folder in which what was read of layers is kept. Default: imglint in the user's folder for caches.
+    #[arg(long = "cache", value_name = "DIR", env = "IMGLINT_CACHE")]
+    pub folder: Option<PathBuf>,
+    /// Keep nothing, and use nothing that was kept.
+    #[arg(long, env = "IMGLINT_NO_CACHE", conflicts_with = "folder")]
+    pub no_cache: bool,
+    /// How much is kept at most; what was used least goes first.
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GB", env = "IMGLINT_CACHE_SIZE")]
+    pub cache_size: u64,
+}
+
+/// Arguments of `imglint cache`.
+#[derive(Debug, Args)]
+pub struct CacheCommandArguments {
+    /// What to do with it.
+    #[arg(value_enum, value_name = "ACTION")]
+    pub action: CacheAction,
+    /// The folder. Default: imglint in the user's folder for caches.
+    #[arg(long = "cache", value_name = "DIR", env = "IMGLINT_CACHE")]
+    pub folder: Option<PathBuf>,
+}
+
+/// What can be done with the cache.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CacheAction {
+    /// Say where it is and how much it holds.
+    Info,
+    /// Remove what it holds.
+    Clear,
+}

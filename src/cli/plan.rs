@@ -1,0 +1,203 @@
+//! What is asked for in all: the command line, before the environment, before the configuration file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use super::args::{CheckArguments, ReportTarget, SourceArguments, TargetArguments};
+use super::check::Target;
+use crate::config::{self, Baseline, Config, EXPIRED, FailOn, Gate};
+use crate::image::registry::RegistrySettings;
+use crate::mentions::{self, Named, Variables};
+use crate::report::Mention;
+use crate::spelling;
+
+/// The profile that is taken where nobody names one.
+const PROFILE: &str = "octopus";
+/// The largest list of images, in bytes.
+const LARGEST_LIST: u64 = 16 << 20;
+
+/// What `imglint check` is to do.
+pub(super) struct Plan {
+    pub(super) images: Vec<ToCheck>,
+    pub(super) targets: Vec<Target>,
+    pub(super) reports: Vec<ReportTarget>,
+    pub(super) fail_on: FailOn,
+    pub(super) gate: Gate,
+    pub(super) sources: SourceArguments,
+}
+
+/// An image to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ToCheck {
+    pub(super) given: String,
+    /// Where it was found, if it was not on the command line.
+    pub(super) named_in: Vec<Mention>,
+    /// Why it cannot be told which image is meant.
+    pub(super) trouble: Option<String>,
+}
+
+/// The configuration file that is meant, or an empty one.
+///
+/// # Errors
+/// It is named and cannot be read, or it is wrong.
+pub(super) fn config(arguments: &TargetArguments) -> Result<Config, Failure> {
+    let path = match &arguments.config {
+        Some(path) => path.clone(),
+        None if Path::new(config::FILE).exists() => PathBuf::from(config::FILE),
+        None => return Ok(Config::default()),
+    };
+    Config::load(&path).map_err(Failure)
+}
+
+/// Profiles with everything that is set for them.
+pub(super) fn targets(
+    arguments: &TargetArguments,
+    rules: &[(String, String)],
+    sources: &SourceArguments,
+    config: &Config,
+) -> Result<Vec<Target>, Failure> {
+    let usual = [PROFILE.to_owned()];
+    let profiles = [&arguments.profile[..], &config.profile, &usual].into_iter().find(|all| !all.is_empty());
+    // Of lists every item is set on its own, and what the command line sets stands in place of all of them.
+    let is_set = |key: &String| arguments.set.iter().any(|(set, _)| set == key);
+    let of_file = config.parameters.iter().filter(|(key, _)| !is_set(key));
+    let of_file = of_file.flat_map(|(key, values)| values.iter().map(|value| (key.clone(), value.clone())));
+    let set: Vec<(String, String)> = of_file.chain(arguments.set.iter().cloned()).collect();
+    let levels = config.severity.iter().map(|(rule, level)| (rule.clone(), level.to_string()));
+    let levels: Vec<(String, String)> = levels.chain(rules.iter().cloned()).collect();
+    let platform = sources.platform.as_ref();
+    profiles.into_iter().flatten().map(|name| Target::new(name, &set, &levels, platform)).collect()
+}
+
+/// How images are reached, by the arguments and the configuration.
+pub(super) fn sources(arguments: &SourceArguments, config: &Config) -> Result<SourceArguments, Failure> {
+    let mut sources = arguments.clone();
+    if let Some(platform) = config.platform.as_ref().filter(|_| sources.platform.is_none()) {
+        let wrong = |error| Failure(format!("{}: platform: {error}", config::FILE));
+        sources.platform = Some(platform.parse().map_err(wrong)?);
+    }
+    sources.jobs = sources.jobs.or(config.jobs);
+    let of_entry = |(name, entry): (&String, &config::RegistryEntry)| {
+        let settings = RegistrySettings {
+            mirrors: entry.mirror.clone(),
+            ca: entry.ca.clone(),
+            is_insecure: entry.insecure,
+            auth_file: entry.auth_file.clone(),
+        };
+        (name.clone(), settings)
+    };
+    sources.registries = config.registries.iter().map(of_entry).collect();
+    Ok(sources)
+}
+
+impl Plan {
+    /// # Errors
+    /// A file cannot be read, something in it or among the arguments is wrong, or there is no image to check.
+    pub(super) fn new(arguments: &CheckArguments) -> Result<Self, Failure> {
+        let config = config(&arguments.target)?;
+        let sources = sources(&arguments.sources, &config)?;
+        let targets = targets(&arguments.target, &arguments.rule, &sources, &config)?;
+        for ignore in config.ignores.iter().filter(|ignore| ignore.rule != EXPIRED) {
+            let ids = || targets.iter().flat_map(|target| target.profile.rules.iter().map(|rule| rule.id.as_str()));
+            if !ids().any(|id| id == ignore.rule) {
+                let nearest = spelling::suggestion(&ignore.rule, ids());
+                return Err(Failure(format!("{}: ignore: there is no rule {:?}{nearest}", config::FILE, ignore.rule)));
+            }
+        }
+        let baseline = arguments.baseline.as_ref().or(config.baseline.as_ref());
+        let baseline = baseline.map(|path| Baseline::load(path)).transpose().map_err(Failure)?;
+        let reports = if arguments.report.is_empty() {
+            let of_entry =
+                |entry: &config::ReportEntry| ReportTarget { format: entry.format, file: entry.file.clone() };
+            config.reports.iter().map(of_entry).collect()
+        } else {
+            arguments.report.clone()
+        };
+        if reports.iter().filter(|target| target.file.is_none()).count() > 1 {
+            return Err(Failure("only one report can be printed: write the others to files, FORMAT=FILE".to_owned()));
+        }
+        Ok(Self {
+            images: images(arguments, &config)?,
+            targets,
+            reports,
+            fail_on: arguments.fail_on.or(config.fail_on).unwrap_or_default(),
+            gate: Gate { ignores: config.ignores, baseline },
+            sources,
+        })
+    }
+}
+
+/// The images of the arguments; where they name none, those of the configuration.
+fn images(arguments: &CheckArguments, config: &Config) -> Result<Vec<ToCheck>, Failure> {
+    let names_any = !arguments.images.is_empty() || !arguments.images_from.is_empty() || !arguments.from.is_empty();
+    let (plain, from) = match names_any {
+        true => (&arguments.images, &arguments.from),
+        false => (&config.images, &config.from),
+    };
+    let plain = plain.iter().map(|given| ToCheck { given: given.clone(), named_in: Vec::new(), trouble: None });
+    let mut all: Vec<ToCheck> = plain.collect();
+    let mut places = BTreeMap::new();
+    for file in &arguments.images_from {
+        let (name, text) = read(file)?;
+        add(&mut all, &mut places, &name, mentions::list(&text));
+    }
+    for file in from {
+        let (name, text) = read(file)?;
+        let variables: Variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let found = mentions::find(&text, &variables).map_err(|why| Failure(format!("{name}: {why}")))?;
+        add(&mut all, &mut places, &name, found);
+    }
+    let is_from_file = names_any && arguments.images.is_empty();
+    match all.is_empty() {
+        false => Ok(all),
+        true if is_from_file => Err(Failure("the files name no image".to_owned())),
+        true => {
+            Err(Failure("no image is named: give one, or images in imglint.toml (see imglint check --help)".to_owned()))
+        }
+    }
+}
+
+/// Adds what a file names; an image that is named more than once is checked once.
+fn add(all: &mut Vec<ToCheck>, places: &mut BTreeMap<String, usize>, file: &str, found: Vec<Named>) {
+    let mut seen = BTreeSet::new();
+    for Named { image, line } in found {
+        let mention = Mention { file: file.to_owned(), line };
+        let (given, trouble) = match image {
+            Ok(image) => (image, None),
+            Err(why) => (format!("{file}:{line}"), Some(why)),
+        };
+        match places.get(&given) {
+            Some(&at) => {
+                if seen.insert((given, line)) {
+                    all[at].named_in.push(mention);
+                }
+            }
+            None => {
+                places.insert(given.clone(), all.len());
+                seen.insert((given.clone(), line));
+                all.push(ToCheck { given, named_in: vec![mention], trouble });
+            }
+        }
+    }
+}
+
+/// A file's name, for people, and its text.
+fn read(file: &Path) -> Result<(String, String), Failure> {
+    let is_input = file.as_os_str() == "-";
+    let name = if is_input { "standard input".to_owned() } else { file.display().to_string() };
+    let failed = |error: std::io::Error| Failure(format!("{name}: {error}"));
+    let mut bytes = Vec::new();
+    if is_input {
+        std::io::stdin().take(LARGEST_LIST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        std::fs::File::open(file).map_err(failed)?.take(LARGEST_LIST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    if bytes.len() as u64 > LARGEST_LIST {
+        return Err(Failure(format!("{name}: it is larger than {} MiB", LARGEST_LIST >> 20)));
+    }
+    String::from_utf8(bytes).map(|text| (name.clone(), text)).map_err(|_| Failure(format!("{name}: it is no UTF-8")))
+}
