@@ -10,7 +10,7 @@ use super::args::{CheckArguments, FactsArguments, ProgramArguments};
 use super::plan::{self, Plan, ToCheck};
 use super::reading::{ReadImage, Reader};
 use super::run::Runner;
-use super::{Failure, print, reports};
+use super::{Failure, print, progress, reports};
 use crate::catalog::{Overrides, Profile};
 use crate::config::FailOn;
 use crate::facts::Facts;
@@ -81,13 +81,18 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let started = jiff::Timestamp::now();
     let start = Instant::now();
     let plan = Plan::new(arguments)?;
+    progress::show(&plan.sources, arguments.quiet);
     let wanted = wanted(&arguments.programs, plan.targets.iter().map(|target| &target.parameters))?;
     let reader = Reader::new(&plan.sources, wanted, &plan.targets, plan.fail_on, plan.images.len());
     let runner = || Runner::new(&arguments.run, &arguments.programs, &plan.sources).map(Mutex::new);
     let runner = arguments.run.run.then(runner).transpose()?;
     let results = results(&plan, &reader, runner.as_ref());
-    for error in results.iter().filter_map(|result| result.error.as_ref()).collect::<BTreeSet<_>>() {
-        super::complain(error);
+    let mut told = BTreeSet::new();
+    for error in results.iter().filter_map(|result| result.error.as_ref()) {
+        // Once, however many profiles it was to be judged for.
+        if told.insert(error.clone()) {
+            super::complain(error);
+        }
     }
     let mut report = Report::new(started.to_string(), start.elapsed(), results);
     report.warnings = plan.gate.apply(&mut report, jiff::tz::Offset::UTC.to_datetime(started).date());
@@ -157,6 +162,7 @@ fn results_of(
 pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
     let config = plan::config(&arguments.target)?;
     let sources = plan::sources(&arguments.sources, &config)?;
+    progress::show(&sources, false);
     let targets = plan::targets(&arguments.target, &[], &sources, &config)?;
     let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
     let reader = Reader::new(&sources, wanted, &targets, FailOn::Error, 1);

@@ -4,6 +4,7 @@ mod args;
 mod cache;
 mod check;
 mod plan;
+mod progress;
 mod reading;
 mod reports;
 mod rules;
@@ -75,6 +76,7 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
 
 /// The contract counts an interrupted check as one that could not be made.
 fn interrupted() {
+    progress::clear();
     complain("interrupted");
     crate::engine::clean_up();
     std::process::exit(2);

@@ -5,11 +5,11 @@
 //! that is asked for.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use super::args::SourceArguments;
 use super::check::Target;
+use super::progress::Reading;
 use crate::cache::Cache;
 use crate::config::FailOn;
 use crate::engine::Pull;
@@ -97,11 +97,12 @@ impl<'a> Reader<'a> {
 
     fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<ReadImage>> {
         let choice = self.arguments.platform.clone().unwrap_or_default();
-        let progress = Progress::show(self.arguments, &format!("reading {}", excerpt(&reference.given, 60)));
+        let progress = Reading::of(&reference.given);
         let opened = image::open(reference, &self.options, &choice)?;
         let images = opened.source.images(&choice)?;
         let read = images.iter().map(|image| {
-            let (facts, read, elsewhere) = self.read_image(&opened, image)?;
+            progress.begins(image);
+            let (facts, read, elsewhere) = self.read_image(&opened, image, &progress)?;
             let mut report = ImageReport::new(&reference.given, opened.source.kind(), image, &read, &facts.size);
             report.fetched_bytes = opened.source.bytes_fetched().map(|bytes| bytes + elsewhere);
             let pull = opened.name.as_ref().zip(image.digest.as_ref());
@@ -112,13 +113,16 @@ impl<'a> Reader<'a> {
             });
             Ok(ReadImage { report, facts, pull })
         });
-        let read = read.collect();
-        drop(progress);
-        read
+        read.collect()
     }
 
     /// The facts, what was read of each layer, and how many bytes came from elsewhere than the source.
-    fn read_image(&self, opened: &Opened, image: &Image) -> image::Result<(Facts, Vec<LayerRead>, u64)> {
+    fn read_image(
+        &self,
+        opened: &Opened,
+        image: &Image,
+        progress: &Reading,
+    ) -> image::Result<(Facts, Vec<LayerRead>, u64)> {
         let gather =
             |content: Content<'_>| gather(image, opened.source.kind(), opened.name.as_ref(), content, &self.wanted);
         let none = || vec![LayerRead::None; image.layers.len()];
@@ -128,12 +132,12 @@ impl<'a> Reader<'a> {
                 if let Some(why) = image.layers.iter().find_map(|layer| self.too_large(layer)) {
                     return Ok((gather(Content::OutOfReach(&why)), none(), 0));
                 }
-                let layers = image::read::layers(opened.source.as_ref(), image, self.read_options())?;
+                let layers = image::read::layers(opened.source.as_ref(), image, self.read_options(progress))?;
                 let facts = gather(Content::Linux(&stack(image, &layers)));
                 Ok((facts, vec![LayerRead::Whole; layers.len()], 0))
             }
             Layers::AsNeeded => {
-                let mut reading = WindowsReading::new(self, opened, image);
+                let mut reading = WindowsReading::new(self, opened, image, progress);
                 let facts = reading.read(&gather)?;
                 Ok((facts, reading.read_of_layers(), reading.elsewhere))
             }
@@ -145,8 +149,8 @@ impl<'a> Reader<'a> {
         self.images_at_once
     }
 
-    fn read_options(&self) -> ReadOptions<'_> {
-        ReadOptions { jobs: self.jobs, cache: self.cache.as_deref() }
+    fn read_options<'r>(&'r self, progress: &'r Reading) -> ReadOptions<'r> {
+        ReadOptions { jobs: self.jobs, cache: self.cache.as_deref(), progress: Some(progress) }
     }
 
     /// Why a layer is not fetched, if it is too large for that.
@@ -170,19 +174,20 @@ struct WindowsReading<'a> {
     reader: &'a Reader<'a>,
     opened: &'a Opened,
     image: &'a Image,
+    progress: &'a Reading,
     layers: Vec<WindowsLayer>,
     /// How many bytes came from other places than the source.
     elsewhere: u64,
 }
 
 impl<'a> WindowsReading<'a> {
-    fn new(reader: &'a Reader<'a>, opened: &'a Opened, image: &'a Image) -> Self {
+    fn new(reader: &'a Reader<'a>, opened: &'a Opened, image: &'a Image, progress: &'a Reading) -> Self {
         let layer = |layer: &Layer| WindowsLayer {
             why_not: reader.too_large(layer).unwrap_or_default(),
             instruction: layer.created_by.as_deref().map(instruction),
             ..WindowsLayer::default()
         };
-        Self { reader, opened, image, layers: image.layers.iter().map(layer).collect(), elsewhere: 0 }
+        Self { reader, opened, image, progress, layers: image.layers.iter().map(layer).collect(), elsewhere: 0 }
     }
 
     fn read(&mut self, gather: &dyn Fn(Content<'_>) -> Facts) -> image::Result<Facts> {
@@ -234,8 +239,12 @@ impl<'a> WindowsReading<'a> {
 
     fn read_all(&mut self, numbers: &[usize]) -> image::Result<()> {
         let is_chosen = |layer: &Layer| numbers.contains(&layer.index) && !layer.is_foreign();
-        let read =
-            image::read::chosen(self.opened.source.as_ref(), self.image, &is_chosen, self.reader.read_options())?;
+        let read = image::read::chosen(
+            self.opened.source.as_ref(),
+            self.image,
+            &is_chosen,
+            self.reader.read_options(self.progress),
+        )?;
         for (number, index) in read.into_iter().enumerate() {
             if let Some(index) = index {
                 self.layers[number] =
@@ -307,25 +316,4 @@ fn stack(image: &Image, layers: &[Arc<crate::layer::LayerIndex>]) -> Rootfs {
         instruction: layer.created_by.as_deref().map(instruction),
     });
     Rootfs::new(stacked.collect())
-}
-
-/// A line on the terminal that says what is being done, gone when it is dropped.
-pub(super) struct Progress;
-
-impl Progress {
-    pub(super) fn show(arguments: &SourceArguments, what: &str) -> Option<Self> {
-        let mut terminal = std::io::stderr();
-        if arguments.no_progress || !terminal.is_terminal() || std::env::var_os("CI").is_some() {
-            return None;
-        }
-        let _ = write!(terminal, "\r{what} …");
-        let _ = terminal.flush();
-        Some(Self)
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        let _ = write!(std::io::stderr(), "\r\x1b[2K");
-    }
 }

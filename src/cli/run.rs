@@ -1,17 +1,17 @@
 //! `imglint check --run` and `imglint engines`: which engine, what is run in the image, and what follows for the rules.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::args::{EnginesArguments, ProgramArguments, RunArguments, SourceArguments};
 use super::check::Target;
-use super::reading::{Progress, ReadImage};
+use super::progress::{Running, fetched};
+use super::reading::ReadImage;
 use super::{Failure, print};
 use crate::engine::{self, Connection, Disagreement, Form, Loaded, Plan, Probes, RunPayload, RunReport};
 use crate::facts::Facts;
 use crate::lint::{self, Judgement, Tested};
 use crate::parameters::Parameters;
-use crate::printable::{excerpt, printable};
+use crate::printable::printable;
 use crate::tables::dotnet::dotnet;
 use crate::tables::steps::steps;
 use crate::verdict::Outcome;
@@ -54,7 +54,6 @@ pub(super) struct Runner<'a> {
     connection: Connection,
     arguments: &'a RunArguments,
     programs: &'a ProgramArguments,
-    sources: &'a SourceArguments,
 }
 
 impl<'a> Runner<'a> {
@@ -69,7 +68,7 @@ impl<'a> Runner<'a> {
     ) -> Result<Self, Failure> {
         let engine = sources.engine.as_deref();
         let connection = Connection::first(engine).map_err(|why| Failure(format!("--run: {why}")))?;
-        Ok(Self { connection, arguments, programs, sources })
+        Ok(Self { connection, arguments, programs })
     }
 
     /// Runs an image for one target, and joins what was seen to what was read.
@@ -80,11 +79,8 @@ impl<'a> Runner<'a> {
             return RunReport::none("create", Outcome::NotApplicable, why);
         }
         let parameters = target.parameters(&image.facts);
-        let progress = Progress::show(self.sources, &format!("running {}", excerpt(&image.report.reference, 60)));
-        let plan = Plan {
-            progress: progress.is_some().then_some(fetched as fn(u64, u64)),
-            ..self.plan(image, &platform.architecture, &parameters)
-        };
+        let progress = Running::of(&image.report.reference);
+        let plan = Plan { progress: Some(fetched), ..self.plan(image, &platform.architecture, &parameters) };
         let mut report = engine::run(&self.connection, &plan);
         drop(progress);
         let answers = engine::answers(&report).into_iter().filter(|(stage, _)| is_same_test(stage, &image.facts));
@@ -143,12 +139,6 @@ impl<'a> Runner<'a> {
             probes: probes(architecture, parameters, &image.facts),
         }
     }
-}
-
-/// Says on the terminal how far an engine has fetched an image, in bytes.
-fn fetched(done: u64, of: u64) {
-    let _ =
-        write!(std::io::stderr(), "\r\x1b[2Kthe engine fetches it: {} of {} MB …", done / 1_000_000, of / 1_000_000);
 }
 
 /// What the first of the .NET releases that are asked for needs.

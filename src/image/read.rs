@@ -20,6 +20,16 @@ pub struct ReadOptions<'a> {
     /// What was read before. It is asked for layers of registries only: those that lie on this machine are cheap to
     /// verify once more.
     pub cache: Option<&'a Cache>,
+    /// Who is told how far it is.
+    pub progress: Option<&'a dyn Progress>,
+}
+
+/// Is told how far reading is, from several threads.
+pub trait Progress: Sync {
+    /// So many bytes of a layer, as stored, have come.
+    fn bytes(&self, count: u64);
+    /// A layer is known, read or kept from before.
+    fn layer_ends(&self, layer: &Layer);
 }
 
 /// How many chunks may wait between fetching and decompressing a layer.
@@ -49,8 +59,13 @@ pub fn chosen(
     let (next, stop, failure) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
     let work = || {
         while let Some(layer) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match read_layer(source, layer, options.cache, &stop) {
-                Ok(index) => *lock(&done[layer.index]) = Some(index),
+            match read_layer(source, layer, options, &stop) {
+                Ok(index) => {
+                    if let Some(progress) = options.progress {
+                        progress.layer_ends(layer);
+                    }
+                    *lock(&done[layer.index]) = Some(index);
+                }
                 Err(error) => {
                     // The first failure stops the others; what they then say is only its echo.
                     if !stop.swap(true, Ordering::Relaxed) {
@@ -98,7 +113,7 @@ pub fn stream_until(
     layer: &Layer,
     enough: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(Arc<LayerIndex>, bool)> {
-    let (index, is_whole) = index(layer, stream, &AtomicBool::new(false), enough)?;
+    let (index, is_whole) = index(layer, Watched { stream, stop: &AtomicBool::new(false), progress: None }, enough)?;
     let index = Arc::new(index);
     Ok(if is_whole { (verified(layer, index)?, true) } else { (index, false) })
 }
@@ -107,12 +122,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read_layer(source: &dyn Source, layer: &Layer, cache: Option<&Cache>, stop: &AtomicBool) -> Result<Arc<LayerIndex>> {
+fn read_layer(
+    source: &dyn Source,
+    layer: &Layer,
+    options: ReadOptions<'_>,
+    stop: &AtomicBool,
+) -> Result<Arc<LayerIndex>> {
     let read = || match source.open_layer(layer)? {
         LayerBytes::Indexed(index) => Ok(index),
-        LayerBytes::Stream(stream) => Ok(Arc::new(index(layer, stream, stop, &mut |_| false)?.0)),
+        LayerBytes::Stream(stream) => {
+            Ok(Arc::new(index(layer, Watched { stream, stop, progress: options.progress }, &mut |_| false)?.0))
+        }
     };
-    let cache = cache.filter(|_| source.kind() == SourceKind::Registry);
+    let cache = options.cache.filter(|_| source.kind() == SourceKind::Registry);
     let index = match (cache, &layer.digest) {
         (Some(cache), Some(digest)) => cache.layer(digest, layer.bytes, read),
         _ => read(),
@@ -134,15 +156,14 @@ fn verified(layer: &Layer, index: Arc<LayerIndex>) -> Result<Arc<LayerIndex>> {
 /// Fetching and hashing run on a thread of their own, decompressing and indexing here.
 fn index(
     layer: &Layer,
-    stream: Box<dyn Read + Send>,
-    stop: &AtomicBool,
+    watched: Watched<'_>,
     enough: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(LayerIndex, bool)> {
     thread::scope(|scope| {
         let (full, chunks) = sync_channel(WAITING);
         let (empty, buffers) = sync_channel(WAITING + 1);
         let algorithm = layer.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
-        let fetch = scope.spawn(move || fetch(stream, algorithm, &full, &buffers, stop));
+        let fetch = scope.spawn(move || fetch(watched, algorithm, &full, &buffers));
         let mut chunks = Chunks { chunks, empty, current: Vec::new(), at: 0, failure: None };
         let result =
             decompress::open(&mut chunks).map_err(layer::Error::Read).and_then(|(_, tar)| scan_until(tar, enough));
@@ -189,16 +210,23 @@ fn name(layer: &Layer) -> String {
     }
 }
 
+/// A stream, who may stop it, and who is told of it.
+struct Watched<'a> {
+    stream: Box<dyn Read + Send>,
+    stop: &'a AtomicBool,
+    progress: Option<&'a dyn Progress>,
+}
+
 type Chunk = io::Result<Vec<u8>>;
 
 /// Reads the stream to its end; gives its digest and size, unless it failed or nobody listens any more.
 fn fetch(
-    mut stream: Box<dyn Read + Send>,
+    watched: Watched<'_>,
     algorithm: Algorithm,
     full: &SyncSender<Chunk>,
     buffers: &Receiver<Vec<u8>>,
-    stop: &AtomicBool,
 ) -> Option<(Digest, u64)> {
+    let Watched { mut stream, stop, progress } = watched;
     let mut hasher = Hasher::new(algorithm);
     let mut bytes = 0;
     loop {
@@ -215,6 +243,9 @@ fn fetch(
                 buffer.truncate(count);
                 hasher.update(&buffer);
                 bytes += count as u64;
+                if let Some(progress) = progress {
+                    progress.bytes(count as u64);
+                }
                 full.send(Ok(buffer)).ok()?;
             }
             Err(error) => {

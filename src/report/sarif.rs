@@ -34,6 +34,7 @@ pub(super) fn sarif(report: &Report) -> serde_json::Result<String> {
                 "fullName": format!("{} {}", report.tool.name, report.tool.version),
                 "version": report.tool.version,
                 "semanticVersion": report.tool.version,
+                "informationUri": env!("CARGO_PKG_HOMEPAGE"),
                 "rules": rules.into_values().collect::<Vec<_>>(),
             }},
             "automationDetails": { "id": "imglint/" },

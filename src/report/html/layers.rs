@@ -31,10 +31,10 @@ pub(super) fn bar(result: &ImageResult) -> String {
         .collect();
     let rows: String = layers.iter().map(|layer| row(result, layer)).collect();
     format!(
-        "<div class=\"layers\" aria-hidden=\"true\">{parts}</div>\n<details><summary>{} layers, {}</summary>\n\
+        "<div class=\"layers\" aria-hidden=\"true\">{parts}</div>\n<details><summary>{}, {}</summary>\n\
          <div class=\"wide\" role=\"region\" aria-label=\"Layers of {}\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\" class=\"number\">Layer</th><th scope=\"col\" class=\"number\">Stored</th>\
          <th scope=\"col\">Made by</th><th scope=\"col\">Findings</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div></details>\n",
-        layers.len(),
+        if layers.len() == 1 { "1 layer".to_owned() } else { format!("{} layers", layers.len()) },
         size(all),
         escaped(&result.image.reference),
     )

@@ -37,9 +37,9 @@ pub(super) fn html(report: &Report) -> String {
          <title>imglint: {checked} {plural}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <header>\n<h1>imglint</h1>\n<p>{checked} {plural}, {started}, {version}</p>\n\
          <ul class=\"counts\">{counts}</ul>\n{warnings}</header>\n<main>\n{filters}\
-         <h2>Verdicts</h2>\n<div class=\"wide\" role=\"region\" aria-label=\"Verdicts\" tabindex=\"0\">\n<table>\n<thead><tr><th scope=\"col\">Verdict</th><th scope=\"col\">Image</th><th scope=\"col\">Platform</th>\
-         <th scope=\"col\">Profile</th><th scope=\"col\" class=\"number\">Errors</th>\
-         <th scope=\"col\" class=\"number\">Warnings</th><th scope=\"col\" class=\"number\">Stored</th></tr></thead>\n\
+         <h2>Verdicts</h2>\n<div class=\"wide\" role=\"region\" aria-label=\"Verdicts\" tabindex=\"0\">\n<table>\n<thead><tr><th scope=\"col\">Verdict</th><th scope=\"col\">Image</th><th scope=\"col\" class=\"minor\">Platform</th>\
+         <th scope=\"col\" class=\"minor\">Profile</th><th scope=\"col\" class=\"number\">Errors</th>\
+         <th scope=\"col\" class=\"number minor\">Warnings</th><th scope=\"col\" class=\"number minor\">Stored</th></tr></thead>\n\
          <tbody>\n{rows}</tbody>\n</table>\n</div>\n{sections}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         checked = summary.checked,
         started = escaped(&report.started_at.chars().take(16).collect::<String>().replace('T', " ")) + " UTC",
@@ -93,8 +93,8 @@ fn row(number: usize, result: &ImageResult) -> String {
     let count = |severity| result.counting().filter(|reported| reported.finding.severity == severity).count();
     let platform = result.image.platform.as_ref().map(|platform| escaped(&platform.to_string())).unwrap_or_default();
     format!(
-        "<tr data-image=\"{number}\"><td>{}</td><th scope=\"row\"><a href=\"#image-{number}\">{}</a></th><td>{platform}</td>\
-         <td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>\n",
+        "<tr data-image=\"{number}\"><td>{}</td><th scope=\"row\"><a href=\"#image-{number}\">{}</a></th><td class=\"minor\">{platform}</td>\
+         <td class=\"minor\">{}</td><td class=\"number\">{}</td><td class=\"number minor\">{}</td><td class=\"number minor\">{}</td></tr>\n",
         verdict(result.verdict),
         escaped(&result.image.reference),
         escaped(&result.profile),
