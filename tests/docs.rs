@@ -43,6 +43,19 @@ fn the_readme_shows_what_the_first_check_and_the_rule_list_really_print() {
 }
 
 #[test]
+fn the_published_schemas_are_those_of_the_program() {
+    for name in ["report", "config"] {
+        let path = root().join("schemas").join(format!("{name}.json"));
+        let expected = imglint(&["schema", name]);
+        if std::env::var_os("IMGLINT_BLESS").is_some() {
+            std::fs::write(&path, &expected).unwrap();
+        }
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(published == expected, "{} is stale: IMGLINT_BLESS=1 cargo test --test docs", path.display());
+    }
+}
+
+#[test]
 fn the_image_of_the_readme_is_what_its_script_makes() {
     let folder = tempfile::tempdir().unwrap();
     let made = folder.path().join("hello");
