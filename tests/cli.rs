@@ -85,6 +85,9 @@ fn completions_and_the_manual_page_are_printed() {
         assert!(run.code == 0 && run.stdout.contains("imglint"), "{shell}: {}", run.stderr);
     }
     assert!(imglint(["man"]).stdout.contains(".TH"));
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(imglint(["man", "--to", path(folder.path())]).code, 0);
+    assert!(fs::read_to_string(folder.path().join("imglint-check.1")).unwrap().contains("baseline"));
 }
 
 #[test]

@@ -40,6 +40,21 @@ fn the_readme_shows_what_the_first_check_and_the_rule_list_really_print() {
     assert!(first.contains("incompatible"), "{first}");
     holds("first-check", &format!("```console\n$ cargo run -q -- {}\n{first}```\n", FIRST_CHECK.join(" ")));
     holds("rules", &imglint(&["rules", "--markdown"]));
+    let config = std::fs::read_to_string(root().join("fixtures/gate/imglint.toml")).unwrap();
+    let gate = ["check", "--quiet", "--config", "fixtures/gate/imglint.toml"];
+    let said = imglint(&gate);
+    assert!(said.contains("incompatible"), "{said}");
+    let rest: String = imglint(&gate[..1].iter().chain(&gate[2..]).copied().collect::<Vec<_>>());
+    let ignored = rest.lines().skip_while(|line| !line.contains("[entrypoint-defined]"));
+    let ignored: String = ignored.take_while(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+    assert!(ignored.contains("ignored: our server is newer"), "{ignored}");
+    holds(
+        "gate",
+        &format!(
+            "```toml\n{config}```\n\n```console\n$ imglint {}\n{said}$ imglint check --config fixtures/gate/imglint.toml\n…\n{ignored}…\n```\n",
+            gate.join(" ")
+        ),
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod rules;
 mod run;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -51,7 +52,7 @@ pub fn run() -> ExitCode {
         Command::Rules(arguments) => rules::rules(arguments),
         Command::Explain(arguments) => rules::explain(arguments),
         Command::Completions { shell } => completions(*shell),
-        Command::Man => man(),
+        Command::Man { to } => man(to.as_deref()),
     };
     done.unwrap_or_else(|failure| {
         complain(&failure.to_string());
@@ -114,7 +115,13 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn man() -> Result<ExitCode, Failure> {
+fn man(to: Option<&Path>) -> Result<ExitCode, Failure> {
+    if let Some(folder) = to {
+        let written = std::fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Arguments::command().disable_help_subcommand(true), folder));
+        written.map_err(|error| Failure(format!("cannot write to {}: {error}", folder.display())))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut out = Vec::new();
     clap_mangen::Man::new(Arguments::command())
         .render(&mut out)

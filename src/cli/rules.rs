@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::args::{ExplainArguments, RulesArguments};
 use super::{Failure, print};
 use crate::catalog::{Catalog, Profile, Rule, rule_table_markdown};
+use crate::config::{EXPIRED, EXPIRED_FIX, EXPIRED_TITLE};
 use crate::verdict::Outcome;
 
 /// The profile of that name: a file if the name looks like one, else a built-in one.
@@ -51,6 +52,10 @@ pub fn rules(arguments: &RulesArguments) -> Result<ExitCode, Failure> {
 /// # Errors
 /// There is no such rule, or it cannot be printed.
 pub fn explain(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
+    if arguments.rule == EXPIRED {
+        print(&format!("{EXPIRED} (error)\n{EXPIRED_TITLE}\n\nFix\n{}\n", wrapped(EXPIRED_FIX)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // One built-in rule needs no other file to be read; a rule of a user's profile needs that profile.
     let catalog = Catalog::builtin();
     let own;

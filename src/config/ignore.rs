@@ -13,8 +13,14 @@ use crate::reference::untagged;
 use crate::report::{ImageResult, Report, ReportedFinding};
 use crate::verdict::{Evidence, Outcome, Place, Severity};
 
-/// The finding that stands beside one that is no longer ignored.
+/// The finding that stands beside one that is no longer ignored. It is of the gate, not of the image, so that no rule
+/// file has it.
 pub const EXPIRED: &str = "ignore-expired";
+/// Its fixed words.
+pub const EXPIRED_TITLE: &str = "Something was ignored until a day that is over";
+/// What to do about it.
+pub const EXPIRED_FIX: &str =
+    "Mend what was ignored, or give the ignore in imglint.toml another day, and a reason for it.";
 
 /// What is ignored.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -198,9 +204,9 @@ fn finding_of(expired: &[&Ignore]) -> Option<Finding> {
         rule: EXPIRED.to_owned(),
         severity: Severity::Error,
         outcome: Outcome::Fail,
-        title: "Something was ignored until a day that is over".to_owned(),
+        title: EXPIRED_TITLE.to_owned(),
         evidence,
-        fix: "Mend what was ignored, or give the ignore in imglint.toml another day, and a reason for it.".to_owned(),
+        fix: EXPIRED_FIX.to_owned(),
         docs: String::new(),
     })
 }

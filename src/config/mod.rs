@@ -13,7 +13,7 @@ use crate::report::ReportFormat;
 use crate::toml_file;
 use crate::verdict::Severity;
 
-pub use ignore::{Baseline, EXPIRED, Gate, Ignore};
+pub use ignore::{Baseline, EXPIRED, EXPIRED_FIX, EXPIRED_TITLE, Gate, Ignore};
 
 /// The file that is read where none is named.
 pub const FILE: &str = "imglint.toml";

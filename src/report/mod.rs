@@ -149,8 +149,9 @@ pub struct ImageResult {
     pub facts: serde_json::Value,
     /// What running the image showed; null when it was only read.
     pub run: Option<RunReport>,
-    /// How long it took, in milliseconds, with all that was waited for.
-    #[serde(default)]
+    /// How long it took, in milliseconds, with all that was waited for. It is not in the document: results of one digest
+    /// are the same in each.
+    #[serde(skip)]
     pub duration_ms: Option<u64>,
 }
 
