@@ -131,6 +131,17 @@ fn fail_on_moves_the_line_between_0_and_1_but_never_hides_a_2() {
 }
 
 #[test]
+fn verbose_says_how_facts_were_found() {
+    let Some(fates) = Fates::new() else { return };
+    let run = imglint(["check", "--verbose", "--set", &fates.worker, &fates.image("good")]);
+    for words in
+        ["C library       glibc", "is the program loader of glibc", "its libraries", "layer 0: ", "manifest sha256:"]
+    {
+        assert!(run.stdout.contains(words), "{words}: {}", run.stdout);
+    }
+}
+
+#[test]
 fn a_severity_is_overridden_by_rule() {
     let Some(fates) = Fates::new() else { return };
     // The other commands of the image are scripts, which its shell no longer runs either.

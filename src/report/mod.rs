@@ -9,6 +9,7 @@ mod gitlab;
 mod html;
 mod json;
 mod junit;
+mod known;
 mod markdown;
 mod openmetrics;
 mod run;

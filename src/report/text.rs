@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use super::terms::{about, headline, made_by, place, severity_word, size, verdict_mark, verdict_word};
-use super::{ImageReport, ImageResult, LayerRead, Report, ReportedFinding, run, steps, windows};
+use super::{ImageReport, ImageResult, LayerRead, Report, ReportedFinding, known, run, steps, windows};
 use crate::printable::printable;
 use crate::verdict::{Evidence, Outcome, Severity, Verdict};
 
@@ -22,7 +22,7 @@ pub struct TextStyle {
     pub width: usize,
     /// Only the verdicts.
     pub quiet: bool,
-    /// Also the sources of the findings, sizes and digests.
+    /// Also digests and sizes, what the verdict rests on, and the findings' documentation.
     pub verbose: bool,
 }
 
@@ -101,6 +101,11 @@ impl Page {
         }
         if !result.findings.is_empty() {
             self.out.push('\n');
+        }
+        if self.style.verbose {
+            for (label, text) in known::rows(result) {
+                self.wrapped_with(&format!("  {label:<16}"), &" ".repeat(18), &text);
+            }
         }
         for (label, text) in windows::rows(result).into_iter().chain(steps::table(result)).chain(run::rows(result)) {
             self.wrapped_with(&format!("  {label:<16}"), &" ".repeat(18), &text);

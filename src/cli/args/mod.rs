@@ -123,7 +123,7 @@ pub struct CheckArguments {
     /// Print only the verdicts.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Also print digests, sizes and layers.
+    /// Also print digests, sizes and layers, what was fetched, and what the verdict rests on and how it was found.
     #[arg(short, long)]
     pub verbose: bool,
 }
