@@ -2,7 +2,7 @@
 #   docker build -t imglint .
 #   docker run --rm -v "$HOME/.docker/config.json:/config.json:ro" imglint check --registry-auth /config.json IMAGE
 FROM rust:1.95-alpine AS build
-RUN apk add --no-cache build-base cmake linux-headers perl
+RUN apk add --no-cache build-base
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::str::FromStr;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -182,9 +184,79 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
+/// How many bytes go to the hashing thread at once, and how many such pieces may wait.
+const PIECE: usize = 256 << 10;
+const WAITING: usize = 4;
+
+/// As [`HashingReader`], but a thread of its own hashes: whoever reads has other work to do with the bytes. Copying them
+/// costs a quarter of hashing them.
+#[derive(Debug)]
+pub struct HashingBeside<R> {
+    inner: R,
+    bytes: u64,
+    piece: Vec<u8>,
+    full: SyncSender<Vec<u8>>,
+    empty: Receiver<Vec<u8>>,
+    hashed: JoinHandle<Digest>,
+}
+
+impl<R: Read> HashingBeside<R> {
+    /// Wraps `inner` and starts the thread, which ends with this.
+    pub fn new(inner: R, algorithm: Algorithm) -> Self {
+        let (full, pieces) = sync_channel::<Vec<u8>>(WAITING);
+        let (used, empty) = sync_channel(WAITING + 1);
+        let hashed = thread::spawn(move || {
+            let mut hasher = Hasher::new(algorithm);
+            for mut piece in pieces {
+                hasher.update(&piece);
+                piece.clear();
+                // Where nobody wants it any more, it is not needed.
+                drop(used.try_send(piece));
+            }
+            hasher.finish()
+        });
+        Self { inner, bytes: 0, piece: Vec::with_capacity(PIECE), full, empty, hashed }
+    }
+
+    /// The digest of what was read so far, and how many bytes that was.
+    ///
+    /// # Errors
+    /// The thread is gone, which it is only if it was killed.
+    pub fn finish(self) -> io::Result<(Digest, u64)> {
+        let gone = || io::Error::other("hashing failed");
+        self.full.send(self.piece).map_err(|_| gone())?;
+        drop(self.full);
+        self.hashed.join().map(|digest| (digest, self.bytes)).map_err(|_| gone())
+    }
+}
+
+impl<R: Read> Read for HashingBeside<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bytes += count as u64;
+        self.piece.extend_from_slice(&buffer[..count]);
+        if self.piece.len() >= PIECE {
+            let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE));
+            let piece = std::mem::replace(&mut self.piece, next);
+            self.full.send(piece).map_err(|_| io::Error::other("hashing failed"))?;
+        }
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashing_beside_is_hashing() {
+        for length in [0, 1, PIECE - 1, PIECE, 3 * PIECE + 7] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let mut beside = HashingBeside::new(&bytes[..], Algorithm::Sha256);
+            assert_eq!(io::copy(&mut beside, &mut io::sink()).unwrap(), length as u64);
+            assert_eq!(beside.finish().unwrap(), (Digest::of(&bytes), length as u64));
+        }
+    }
 
     #[test]
     fn the_digest_of_nothing_is_the_known_one() {

@@ -142,6 +142,24 @@ fn verbose_says_how_facts_were_found() {
 }
 
 #[test]
+fn config_only_decides_what_the_configuration_tells() {
+    let Some(fates) = Fates::new() else { return };
+    let run = fates.check(&["--config-only"], &["entrypoint"]);
+    let result = run.result();
+    assert_eq!((run.code, &result["verdict"]), (1, &json!("incompatible")));
+    assert!(rules(&result, "error", "fail").contains(&"entrypoint-defined".to_owned()));
+    assert!(rules(&result, "error", "unknown").contains(&"icu-missing".to_owned()));
+    assert_eq!(result["image"]["layers"][0]["read"], "none");
+    assert!(run.stdout.contains("--config-only reads no layers"), "{}", run.stdout);
+    let good = fates.check(&["--config-only"], &["good"]);
+    assert_eq!(
+        (good.code, &good.result()["verdict"]),
+        (1, &json!("undetermined")),
+        "a gate that did not look is not green"
+    );
+}
+
+#[test]
 fn a_severity_is_overridden_by_rule() {
     let Some(fates) = Fates::new() else { return };
     // The other commands of the image are scripts, which its shell no longer runs either.

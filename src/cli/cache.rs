@@ -14,14 +14,14 @@ use crate::printable::printable;
 const SHARED: usize = 32 << 20;
 
 impl CacheArguments {
-    /// The cache to use. Where none is wanted, or this machine has no place for one, images of one run still share their
-    /// layers.
-    pub(super) fn cache(&self) -> Arc<Cache> {
+    /// The cache to use for so many images. Where none is wanted, or this machine has no place for one, images of one run
+    /// still share their layers.
+    pub(super) fn cache(&self, images: usize) -> Option<Arc<Cache>> {
         let folder = self.folder.clone().or_else(folder_of_this_machine).filter(|_| !self.no_cache);
-        Arc::new(match folder {
-            Some(folder) => Cache::in_folder(folder, self.cache_size),
-            None => Cache::in_memory(SHARED),
-        })
+        match folder {
+            Some(folder) => Some(Arc::new(Cache::in_folder(folder, self.cache_size))),
+            None => (images > 1).then(|| Arc::new(Cache::in_memory(SHARED))),
+        }
     }
 }
 

@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         let all_jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
         let images_at_once = all_jobs.min(images).max(1);
         let jobs = all_jobs.div_ceil(images_at_once);
-        let cache = Some(arguments.cache.cache());
+        let cache = arguments.cache.cache(images);
         let options = SourceOptions {
             registry: RegistryOptions {
                 auth_file: arguments.registry_auth.clone(),
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         match Layers::of(image) {
             Layers::None => Ok((gather(Content::None), none(), 0)),
             Layers::All => {
-                if let Some(why) = image.layers.iter().find_map(|layer| self.too_large(layer)) {
+                if let Some(why) = image.layers.iter().find_map(|layer| self.why_not_fetched(layer)) {
                     return Ok((gather(Content::OutOfReach(&why)), none(), 0));
                 }
                 let layers = image::read::layers(opened.source.as_ref(), image, self.read_options(progress))?;
@@ -153,8 +153,11 @@ impl<'a> Reader<'a> {
         ReadOptions { jobs: self.jobs, cache: self.cache.as_deref(), progress: Some(progress) }
     }
 
-    /// Why a layer is not fetched, if it is too large for that.
-    fn too_large(&self, layer: &Layer) -> Option<String> {
+    /// Why a layer is not fetched, if it is too large for that, or none is to be.
+    fn why_not_fetched(&self, layer: &Layer) -> Option<String> {
+        if self.arguments.config_only {
+            return Some("--config-only reads no layers".to_owned());
+        }
         let limit = self.arguments.max_layer_fetch.filter(|limit| layer.bytes > *limit)?;
         let (bytes, limit) = (size::display(layer.bytes), size::display(limit));
         Some(format!("layer {} has {bytes}, and --max-layer-fetch allows {limit}", layer.index))
@@ -183,7 +186,7 @@ struct WindowsReading<'a> {
 impl<'a> WindowsReading<'a> {
     fn new(reader: &'a Reader<'a>, opened: &'a Opened, image: &'a Image, progress: &'a Reading) -> Self {
         let layer = |layer: &Layer| WindowsLayer {
-            why_not: reader.too_large(layer).unwrap_or_default(),
+            why_not: reader.why_not_fetched(layer).unwrap_or_default(),
             instruction: layer.created_by.as_deref().map(instruction),
             ..WindowsLayer::default()
         };

@@ -15,7 +15,7 @@ use super::path::parent_and_name;
 use super::pe::{self, PeSummary};
 use super::tar::{Error, Member, TarReader};
 use super::wanted::{is_bash, largest_kept, package_format};
-use crate::digest::{Algorithm, HashingReader};
+use crate::digest::{Algorithm, HashingBeside};
 
 /// The longest `#!` line that counts, in bytes (Linux reads 256).
 const LONGEST_INTERPRETER_LINE: usize = 256;
@@ -38,7 +38,7 @@ pub fn scan(stream: impl Read) -> Result<LayerIndex, Error> {
 /// # Errors
 /// As [`scan`].
 pub fn scan_until(stream: impl Read, mut enough: impl FnMut(&str) -> bool) -> Result<(LayerIndex, bool), Error> {
-    let mut tar = TarReader::new(HashingReader::new(stream, Algorithm::Sha256));
+    let mut tar = TarReader::new(HashingBeside::new(stream, Algorithm::Sha256));
     let mut builder = IndexBuilder::default();
     let mut files = FileScanner::default();
     let mut sparse_left = MOST_SPARSE;
@@ -72,13 +72,13 @@ pub fn scan_until(stream: impl Read, mut enough: impl FnMut(&str) -> bool) -> Re
         };
         builder.add(&new, detail).map_err(Error::TooLarge)?;
         if enough(&member.path) {
-            let (_, bytes) = tar.into_inner().finish();
+            let (_, bytes) = tar.into_inner().finish().map_err(Error::Read)?;
             return Ok((builder.finish(None, bytes), false));
         }
     }
     let mut stream = tar.into_inner();
     drain(&mut stream)?;
-    let (diff_id, bytes) = stream.finish();
+    let (diff_id, bytes) = stream.finish().map_err(Error::Read)?;
     Ok((builder.finish(Some(diff_id), bytes), true))
 }
 

@@ -193,7 +193,7 @@ pub fn tls_file(name: &str) -> PathBuf {
 }
 
 fn tls(client_certificate: bool) -> ServerConfig {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let certificates =
         |name| -> Vec<_> { CertificateDer::pem_file_iter(tls_file(name)).unwrap().map(Result::unwrap).collect() };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();

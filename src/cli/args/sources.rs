@@ -41,6 +41,9 @@ pub struct SourceArguments {
     /// The configuration to judge a rootfs: folder by.
     #[arg(long, value_name = "FILE")]
     pub config_json: Option<PathBuf>,
+    /// Read no layer: judge by manifest and configuration, and say what stays unknown for that.
+    #[arg(long, env = "IMGLINT_CONFIG_ONLY")]
+    pub config_only: bool,
     /// Fetch no layer that is larger, such as 500MB: what only it could tell is unknown.
     #[arg(long, value_name = "SIZE", value_parser = size, env = "IMGLINT_MAX_LAYER_FETCH")]
     pub max_layer_fetch: Option<u64>,

@@ -37,6 +37,7 @@ impl Clients {
     /// # Errors
     /// A certificate file that is missing or holds none.
     pub(super) fn new(registry: &str, options: &RegistryOptions) -> Result<Self> {
+        crate::image::tls::ready();
         let mut authorities = Vec::new();
         for path in &options.ca {
             authorities.extend(certificates_at(path)?);
