@@ -1,6 +1,6 @@
 //! The words and figures that all forms of report use alike.
 
-use super::{ImageReport, ImageResult, ReportedFinding};
+use super::{ImageReport, ImageResult, ReportedFinding, Summary};
 use crate::digest::Digest;
 use crate::facts::configuration::instruction;
 use crate::printable::{excerpt, printable};
@@ -21,6 +21,17 @@ pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
         Verdict::Undetermined => "undetermined",
         Verdict::Failed => "could not be checked",
     }
+}
+
+/// How many images came to which verdict, those to which none came left out.
+pub(super) fn counts(summary: Summary) -> impl Iterator<Item = (usize, &'static str)> {
+    let counts = [
+        (summary.compatible, Verdict::Compatible),
+        (summary.incompatible, Verdict::Incompatible),
+        (summary.undetermined, Verdict::Undetermined),
+        (summary.failed, Verdict::Failed),
+    ];
+    counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, verdict)| (count, verdict_word(verdict)))
 }
 
 /// A verdict as one character.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::terms::{about, headline, made_by, place, severity_word, size, verdict_mark, verdict_word};
+use super::terms::{about, counts, headline, made_by, place, severity_word, size, verdict_mark, verdict_word};
 use super::{ImageReport, ImageResult, LayerRead, Report, ReportedFinding, known, run, steps, windows};
 use crate::printable::printable;
 use crate::verdict::{Evidence, Outcome, Severity, Verdict};
@@ -203,14 +203,7 @@ impl Page {
 
     fn summary(&mut self, report: &Report) {
         let summary = report.summary;
-        let counts = [
-            (summary.compatible, "compatible"),
-            (summary.incompatible, "incompatible"),
-            (summary.undetermined, "undetermined"),
-            (summary.failed, "could not be checked"),
-        ];
-        let counts: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        let counts: Vec<String> = counts(summary).map(|(count, word)| format!("{count} {word}")).collect();
         self.line(format_args!("\n{BOLD}{} checked{BOLD:#}: {}", summary.checked, counts.join(", ")));
     }
 

@@ -3,7 +3,7 @@
 mod layers;
 
 use super::markdown::html as escaped;
-use super::terms::{about, headline, place, severity_word, size, verdict_mark, verdict_word};
+use super::terms::{about, counts, headline, place, severity_word, size, verdict_mark, verdict_word};
 use super::{ImageResult, Report, ReportedFinding, run, steps, windows};
 use crate::verdict::{Basis, Evidence, Outcome, Severity, Verdict};
 
@@ -13,15 +13,7 @@ const SCRIPT: &str = include_str!("filter.js");
 /// The page. Nothing in it comes from elsewhere, and what an image says is text.
 pub(super) fn html(report: &Report) -> String {
     let summary = report.summary;
-    let counts = [
-        (summary.compatible, "compatible"),
-        (summary.incompatible, "incompatible"),
-        (summary.undetermined, "undetermined"),
-        (summary.failed, "could not be checked"),
-    ];
-    let counts: String = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
+    let counts: String = counts(summary)
         .map(|(count, word)| format!("<li class=\"{}\"><b>{count}</b> {word}</li>", word.replace(' ', "-")))
         .collect();
     let warnings: String =
