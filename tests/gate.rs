@@ -182,6 +182,9 @@ fn an_ignore_that_is_over_fails_and_one_that_is_of_no_use_warns() {
     assert!(support::imglint(["explain", "ignore-expired"]).stdout.contains("another day"));
     assert_eq!(run.report()["warnings"], json!(["the ignore of tag-floating ignores nothing"]));
     assert_eq!(run.stderr, "imglint: warning: the ignore of tag-floating ignores nothing\n");
+    let on_terminal = gate.run(&["check", "oci:plain"]);
+    assert_eq!(on_terminal.stderr, "", "the report says it");
+    assert!(on_terminal.stdout.contains("warning: the ignore of tag-floating ignores nothing"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::image;
 use crate::lint::{self, Judgement};
 use crate::parameters::Parameters;
 use crate::platform::PlatformChoice;
-use crate::report::{ImageResult, Report};
+use crate::report::{ImageResult, Report, ReportFormat};
 use crate::verdict::{Outcome, Verdict};
 
 /// A profile with all that the command line says about it.
@@ -96,7 +96,10 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     }
     let mut report = Report::new(started.to_string(), start.elapsed(), results);
     report.warnings = plan.gate.apply(&mut report, jiff::tz::Offset::UTC.to_datetime(started).date());
-    for warning in &report.warnings {
+    // The report for people says it itself.
+    let is_told =
+        !arguments.quiet && plan.reports.iter().all(|one| one.file.is_some() || one.format == ReportFormat::Text);
+    for warning in report.warnings.iter().filter(|_| !is_told) {
         super::complain(&format!("warning: {warning}"));
     }
     reports::write(&report, &plan.reports, arguments.quiet, arguments.verbose)?;

@@ -75,7 +75,7 @@ pub(super) fn targets(
 pub(super) fn sources(arguments: &SourceArguments, config: &Config) -> Result<SourceArguments, Failure> {
     let mut sources = arguments.clone();
     if let Some(platform) = config.platform.as_ref().filter(|_| sources.platform.is_none()) {
-        let wrong = |error| Failure(format!("{}: platform: {error}", config::FILE));
+        let wrong = |error| Failure(format!("{}: platform: {error}", config.file));
         sources.platform = Some(platform.parse().map_err(wrong)?);
     }
     sources.jobs = sources.jobs.or(config.jobs);
@@ -103,7 +103,7 @@ impl Plan {
             let ids = || targets.iter().flat_map(|target| target.profile.rules.iter().map(|rule| rule.id.as_str()));
             if !ids().any(|id| id == ignore.rule) {
                 let nearest = spelling::suggestion(&ignore.rule, ids());
-                return Err(Failure(format!("{}: ignore: there is no rule {:?}{nearest}", config::FILE, ignore.rule)));
+                return Err(Failure(format!("{}: ignore: there is no rule {:?}{nearest}", config.file, ignore.rule)));
             }
         }
         let baseline = arguments.baseline.as_ref().or(config.baseline.as_ref());
@@ -115,9 +115,6 @@ impl Plan {
         } else {
             arguments.report.clone()
         };
-        if reports.iter().filter(|target| target.file.is_none()).count() > 1 {
-            return Err(Failure("only one report can be printed: write the others to files, FORMAT=FILE".to_owned()));
-        }
         Ok(Self {
             images: images(arguments, &config)?,
             targets,

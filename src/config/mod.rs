@@ -23,6 +23,9 @@ pub const FILE: &str = "imglint.toml";
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 #[schemars(title = "imglint.toml")]
 pub struct Config {
+    /// The file's name, for errors.
+    #[serde(skip)]
+    pub file: String,
     /// The targets to judge for: built-in profiles, or profile files.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany")]
@@ -121,6 +124,7 @@ impl Config {
 
     fn read(name: &str, text: &str, folder: &Path) -> Result<Self, String> {
         let mut config: Self = toml_file::parse(name, text).map_err(|error| error.to_string())?;
+        config.file = name.to_owned();
         for ignore in &mut config.ignores {
             let wrong =
                 |(field, message): (&str, String)| toml_file::Error::about(name, text, field, message).to_string();

@@ -33,7 +33,7 @@ fn docker_runs_show_what_the_files_predict() {
 #[test]
 fn podman_runs_show_what_the_files_predict() {
     if let Some(engine) = Engine::podman() {
-        compare(&engine, 60);
+        compare(&engine, 40);
     }
 }
 
