@@ -170,6 +170,23 @@ fn an_engine_s_image_is_exported_once() {
 }
 
 #[test]
+fn an_engine_s_image_whose_layers_are_known_is_not_exported() {
+    let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
+    let Some(registry) = real_part("a registry", "IMGLINT_TEST_REGISTRY") else { return };
+    let name = format!("{registry}/imglint/known:1.0.0");
+    load(&engine, &image("known"), &name);
+    docker(&engine, &["push", "-q", &name]);
+    let id = docker(&engine, &["inspect", "--format", "{{.Id}}", &name]).trim().to_owned();
+    let cache = tempfile::tempdir().unwrap();
+    check(cache.path(), &[&format!("docker://{name}")]);
+    let known = check(cache.path(), &["--engine", &engine, &name]);
+    assert_eq!((exports(&engine, &id), &known.result()["image"]["source"]), (0, &json!("docker-daemon")));
+    let exported = imglint(["check", "--report", "json", "--engine", &engine, &name]);
+    assert_eq!(exports(&engine, &id), 1);
+    assert!(told(&known) == told(&exported));
+}
+
+#[test]
 fn a_large_image_of_an_engine_is_not_exported_if_its_registry_has_it() {
     let Some(engine) = real_part("a Docker engine", "IMGLINT_TEST_DOCKER_HOST") else { return };
     let Some(registry) = real_part("a registry", "IMGLINT_TEST_REGISTRY") else { return };

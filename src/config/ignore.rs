@@ -122,7 +122,8 @@ impl Baseline {
     }
 
     fn covers(&self, result: &ImageResult, finding: &Finding) -> bool {
-        keys(result, finding).iter().all(|key| self.known.contains(key))
+        let keys = keys(result, finding);
+        !keys.is_empty() && keys.iter().all(|key| self.known.contains(key))
     }
 }
 

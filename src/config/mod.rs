@@ -34,7 +34,7 @@ pub struct Config {
     pub fail_on: Option<FailOn>,
     /// The images to judge where the command line names none.
     pub images: Vec<String>,
-    /// Files whose images are judged, too, where the command line names none: lists, compose files, manifests, workflows.
+    /// Files whose images are judged, too, where the command line names none: compose files, manifests, workflows.
     pub from: Vec<PathBuf>,
     /// Which entry of an index, as `--platform`.
     pub platform: Option<String>,
@@ -85,19 +85,19 @@ pub struct RegistryEntry {
     pub auth_file: Option<PathBuf>,
 }
 
-/// For the schema only.
+/// A text or a list of texts, as the schema says it.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its schema is used")]
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
-/// For the schema only.
+/// How much a rule matters, as the schema says it.
 #[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only its schema is used")]
 enum LevelWord {
     Off,
     Info,

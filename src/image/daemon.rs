@@ -17,6 +17,7 @@ use super::read::{ReadOptions, layers};
 use super::registry::{Registry, RegistryOptions, Retries};
 use super::stream::Stream;
 use super::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind};
+use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::platform::PlatformChoice;
 use crate::printable::excerpt;
@@ -117,8 +118,8 @@ impl Found {
             .any(|tag| tag.parse::<Name>().is_ok_and(|tag| tag.to_string() == name.to_string()))
     }
 
-    /// Reads the image: from the cache if it was read before, from its registry if it is large and is there, else from
-    /// the engine, which exports it.
+    /// Reads the image: from the cache if it was read before; from its registry if it is there and is large, or needs no
+    /// more than its documents; else from the engine, which exports it.
     ///
     /// # Errors
     /// The export breaks off or is no docker archive.
@@ -137,7 +138,8 @@ impl Found {
             return Ok(made(files, None));
         }
         let is_large = self.image.size.is_some_and(|size| size >= LARGE);
-        let by_digest = id.as_ref().filter(|_| is_large).zip(digest.as_ref());
+        let is_known = || options.cache.as_deref().is_some_and(|cache| self.is_indexed(cache));
+        let by_digest = id.as_ref().zip(digest.as_ref()).filter(|_| is_large || is_known());
         let from_registry = by_digest.and_then(|(id, digest)| from_registry(&what, name, id, digest, options));
         let (files, fetched) = match from_registry {
             Some((files, fetched)) => (files, fetched),
@@ -147,6 +149,13 @@ impl Found {
             files.remember(cache, id);
         }
         Ok(made(files, fetched))
+    }
+
+    /// Whether all layers were read before, of whichever image.
+    fn is_indexed(&self, cache: &Cache) -> bool {
+        let layers = self.image.root_fs.as_ref().and_then(|layers| layers.layers.as_ref());
+        let is_indexed = |diff_id: &String| diff_id.parse().is_ok_and(|diff_id| cache.index(&diff_id).is_some());
+        layers.is_some_and(|layers| layers.iter().all(is_indexed))
     }
 
     /// Exports the image and reads it while it streams.
