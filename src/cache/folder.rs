@@ -168,7 +168,8 @@ fn formats(folder: &Path) -> Vec<PathBuf> {
 
 /// The entries of all formats. Other files in the folder are nobody's here.
 fn files(folder: &Path) -> Vec<Kept> {
-    let is_entry = |name: &str| ["stored-sha", "layer-sha", "image-sha"].iter().any(|start| name.starts_with(start));
+    let is_entry =
+        |name: &str| ["stored-sha", "layer-sha", "part-sha", "image-sha"].iter().any(|start| name.starts_with(start));
     let entries = formats(folder).into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     entries
         .filter_map(|entry| {

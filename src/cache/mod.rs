@@ -104,6 +104,18 @@ impl Cache {
         Some(diff_id)
     }
 
+    /// What was kept of a layer that was fetched in part, by the digest and the size of its bytes as stored.
+    #[must_use]
+    pub fn part(&self, digest: &Digest, bytes: u64) -> Option<Arc<LayerIndex>> {
+        let (stored, index): (u64, LayerIndex) = self.get(&name("part", digest))?;
+        (stored == bytes && index.diff_id.is_none() && index.is_sound()).then(|| Arc::new(index))
+    }
+
+    /// Keeps what is known of a layer that was fetched in part.
+    pub fn keep_part(&self, digest: &Digest, bytes: u64, index: &LayerIndex) {
+        self.put(&name("part", digest), &(bytes, index));
+    }
+
     /// What was kept of an image by its id.
     #[must_use]
     pub fn image<T: DeserializeOwned>(&self, id: &Digest) -> Option<T> {

@@ -20,6 +20,7 @@ use crate::facts::{Content, Facts, Layers, gather};
 use crate::image::read::ReadOptions;
 use crate::image::registry::{self, RegistryOptions};
 use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
+use crate::layer::LayerIndex;
 use crate::parameters::size;
 use crate::printable::excerpt;
 use crate::reference::{ImageReference, NotAReference};
@@ -132,9 +133,23 @@ impl<'a> Reader<'a> {
                 if let Some(why) = image.layers.iter().find_map(|layer| self.why_not_fetched(layer)) {
                     return Ok((gather(Content::OutOfReach(&why)), none(), 0));
                 }
-                let layers = image::read::layers(opened.source.as_ref(), image, self.read_options(progress))?;
-                let facts = gather(Content::Linux(&stack(image, &layers)));
-                Ok((facts, vec![LayerRead::Whole; layers.len()], 0))
+                let (source, options) = (opened.source.as_ref(), self.read_options(progress));
+                let mut layers = image::read::layers(source, image, options)?;
+                // What is asked for shows what else is to be asked for, as libraries do.
+                let facts = loop {
+                    let rootfs = stack(image, &layers);
+                    let facts = gather(Content::Linux(&rootfs));
+                    let unread = rootfs.unread();
+                    drop(rootfs);
+                    if unread.is_empty() {
+                        break facts;
+                    }
+                    image::read::complete(source, image, &mut layers, &unread, options)?;
+                };
+                let is_known =
+                    |(layer, index): (&Layer, &Arc<LayerIndex>)| layer.diff_id.is_none() || index.diff_id.is_some();
+                let read = image.layers.iter().zip(&layers).map(is_known);
+                Ok((facts, read.map(|all| if all { LayerRead::Whole } else { LayerRead::Part }).collect(), 0))
             }
             Layers::AsNeeded => {
                 let mut reading = WindowsReading::new(self, opened, image, progress);
@@ -150,7 +165,12 @@ impl<'a> Reader<'a> {
     }
 
     fn read_options<'r>(&'r self, progress: &'r Reading) -> ReadOptions<'r> {
-        ReadOptions { jobs: self.jobs, cache: self.cache.as_deref(), progress: Some(progress) }
+        ReadOptions {
+            jobs: self.jobs,
+            cache: self.cache.as_deref(),
+            in_part: !self.arguments.whole_layers,
+            progress: Some(progress),
+        }
     }
 
     /// Why a layer is not fetched, if it is too large for that, or none is to be.
@@ -313,7 +333,7 @@ fn about(given: &str, error: &str) -> String {
     if error.contains(given.as_str()) { error.to_owned() } else { format!("{given}: {error}") }
 }
 
-fn stack(image: &Image, layers: &[Arc<crate::layer::LayerIndex>]) -> Rootfs {
+fn stack(image: &Image, layers: &[Arc<LayerIndex>]) -> Rootfs {
     let stacked = image.layers.iter().zip(layers).map(|(layer, index)| StackedLayer {
         index: Arc::clone(index),
         instruction: layer.created_by.as_deref().map(instruction),

@@ -124,7 +124,7 @@ impl<'a> CommandSearch<'a> {
                 }
                 Ok(node) if node.mode & 0o111 == 0 => {
                     let why = format!("{shown} is not executable (mode {:04o})", node.mode);
-                    let is_data = node.detail.is_none_or(|detail| detail.elf.is_none());
+                    let is_data = node.detail().is_none_or(|detail| detail.elf.is_none());
                     pass_over(rootfs.place(&asked, &node), why, is_data);
                 }
                 Ok(node) if !rootfs.may(self.around.user, Access::Execute, &node) => {
@@ -207,7 +207,7 @@ impl<'a> CommandSearch<'a> {
 
     fn find_out(&self, node: &Node<'_>, interpreters: usize) -> Option<CannotStart> {
         let path = absolute(&node.path);
-        let detail = node.detail;
+        let detail = node.detail();
         if detail.is_some_and(|detail| detail.left_out) {
             let why = format!("{path} was not looked into: its layer has too many files of its kind");
             return Some(CannotStart { is_open: true, why });
@@ -314,7 +314,7 @@ pub fn names_of_usable(commands: &BTreeMap<String, Command>) -> BTreeSet<String>
 }
 
 fn program(node: &Node<'_>) -> Option<Program> {
-    let detail = node.detail?;
+    let detail = node.detail()?;
     match &detail.elf {
         Some(elf) => Some(Program {
             architecture: elf.architecture().map(str::to_owned),

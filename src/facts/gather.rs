@@ -186,7 +186,9 @@ fn reference(name: &Name) -> ReferenceFact {
 
 fn sizes(image: &Image, source: SourceKind, content: Content<'_>) -> SizeFacts {
     let uncompressed_bytes = match content {
-        Content::Linux(rootfs) => Fact::Known(rootfs.bytes()),
+        Content::Linux(rootfs) => rootfs
+            .bytes()
+            .map_or_else(|| Fact::unknown("layers were fetched in part, and do not say their size"), Fact::Known),
         Content::Windows(files) if files.is_whole() => Fact::Known(files.bytes()),
         Content::Windows(_) => Fact::unknown("not all layers were read"),
         Content::None | Content::OutOfReach(_) => Fact::unknown("the layers were not read"),

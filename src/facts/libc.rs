@@ -91,7 +91,7 @@ struct File<'a> {
 
 impl File<'_> {
     fn elf(&self) -> Option<&ElfSummary> {
-        self.node.detail.and_then(|detail| detail.elf.as_ref())
+        self.node.detail().and_then(|detail| detail.elf.as_ref())
     }
 
     fn mark(&self) -> Option<&LibcMark> {

@@ -117,7 +117,7 @@ impl Search<'_> {
     }
 
     fn text(&self, path: &str) -> Option<String> {
-        let content = self.around.rootfs.find(path).ok()?.detail?.content.as_deref()?;
+        let content = self.around.rootfs.find(path).ok()?.detail()?.content.as_deref()?;
         Some(String::from_utf8_lossy(content).trim().to_owned())
     }
 

@@ -15,7 +15,7 @@ pub fn os_release(rootfs: &Rootfs) -> Fact<OsRelease> {
             Err(Missing::Loop(_) | Missing::NotAFolder(_) | Missing::Absent(_)) => continue,
         };
         let place = rootfs.place(file, &node);
-        return match node.detail.and_then(|detail| detail.content.as_deref()) {
+        return match node.detail().and_then(|detail| detail.content.as_deref()) {
             Some(content) => Fact::Known(OsRelease { place, ..parse(&String::from_utf8_lossy(content)) }),
             None => Fact::unknown(format!("/{file} leads to /{}, which is not a small regular file", node.path)),
         };

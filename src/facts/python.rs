@@ -95,7 +95,7 @@ fn virtual_environment(around: &Surroundings<'_>, asked: &str) -> Option<Environ
     let folder = parent_and_name(asked).0;
     let prefix = parent_and_name(folder).0;
     let file = [folder, prefix].iter().find_map(|at| around.rootfs.find(&join(at, "pyvenv.cfg")).ok())?;
-    let content = file.detail.and_then(|detail| detail.content.as_deref()).unwrap_or_default();
+    let content = file.detail().and_then(|detail| detail.content.as_deref()).unwrap_or_default();
     let text = String::from_utf8_lossy(content).to_lowercase();
     let says_no = |line: &str| {
         let setting = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()));

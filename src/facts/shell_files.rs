@@ -188,7 +188,7 @@ impl ShellFiles {
         let is_read = hook.sources.as_ref().is_some_and(|path| {
             rootfs
                 .find(path)
-                .is_ok_and(|node| node.size == 0 || node.detail.is_some_and(|detail| detail.content.is_some()))
+                .is_ok_and(|node| node.size == 0 || node.detail().is_some_and(|detail| detail.content.is_some()))
         });
         let mut words = hook.line.text.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c));
         if is_read || words.any(|word| HARMLESS.contains(&word)) {

@@ -9,7 +9,7 @@ pub fn user(setting: &Setting<String>, rootfs: &Rootfs) -> Fact<User> {
     let given = setting.value.trim();
     let name = given.split(':').next().unwrap_or_default();
     let passwd = match rootfs.find("etc/passwd") {
-        Ok(node) => match node.detail.and_then(|detail| detail.content.as_deref()) {
+        Ok(node) => match node.detail().and_then(|detail| detail.content.as_deref()) {
             Some(content) => String::from_utf8_lossy(content).into_owned(),
             None => return Fact::unknown("/etc/passwd is not a small regular file"),
         },

@@ -41,7 +41,7 @@ impl<'a> Versions<'a> {
         let mut packages = BTreeMap::new();
         for list in lists {
             let Ok(node) = rootfs.find(&list) else { continue };
-            for package in node.detail.and_then(|detail| detail.packages.as_deref()).unwrap_or_default() {
+            for package in node.detail().and_then(|detail| detail.packages.as_deref()).unwrap_or_default() {
                 packages.insert(package.name.clone(), (package.version.clone(), list.clone()));
             }
         }
@@ -60,7 +60,7 @@ impl<'a> Versions<'a> {
     }
 
     fn told_by_files(&self, command: &str, path: &str) -> Option<ToolVersion> {
-        let detail = self.rootfs.find(path).ok()?.detail;
+        let detail = self.rootfs.find(path).ok()?.detail();
         if let Some(version) = detail.and_then(|detail| detail.bash.as_deref()) {
             return told(version, "the program itself");
         }
@@ -124,7 +124,7 @@ impl<'a> Versions<'a> {
     }
 
     fn text(&self, path: &str) -> Option<String> {
-        let content = self.rootfs.find(path).ok()?.detail?.content.as_deref()?;
+        let content = self.rootfs.find(path).ok()?.detail()?.content.as_deref()?;
         Some(String::from_utf8_lossy(content).into_owned())
     }
 }

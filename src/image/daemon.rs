@@ -200,7 +200,8 @@ fn from_registry(
     let images = registry.images(&PlatformChoice::All).ok()?;
     // An engine calls an image by the digest of its configuration, which no other image has.
     let image = images.iter().find(|image| image.config_digest.as_ref() == Some(id))?;
-    let reading = ReadOptions { jobs: options.jobs.max(1), cache: options.cache.as_deref(), progress: None };
+    let (jobs, cache) = (options.jobs.max(1), options.cache.as_deref());
+    let reading = ReadOptions { jobs, cache, in_part: false, progress: None };
     let layers = layers(&registry, image, reading).ok()?;
     let configuration = registry.configuration_document(id).ok()?;
     Some((Stream::of_parts(what, configuration, layers), registry.bytes_fetched()))

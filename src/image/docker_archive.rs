@@ -107,6 +107,7 @@ impl DockerArchive {
                     bytes,
                     urls: Vec::new(),
                     created_by,
+                    toc: None,
                     key: name,
                 })
             })

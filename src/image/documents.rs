@@ -4,6 +4,7 @@
 use super::manifest::{Descriptor, Document, Index, Manifest};
 use super::{Error, ErrorKind, Image, Layer, ManifestKind, Result, config, manifest};
 use crate::digest::Digest;
+use crate::layer::TocHint;
 use crate::platform::{Platform, PlatformChoice};
 use crate::printable::excerpt;
 
@@ -248,6 +249,7 @@ fn layers(what: &str, configuration: &config::Configuration, descriptors: &[Desc
             bytes: descriptor.size,
             urls: descriptor.urls.clone(),
             created_by,
+            toc: TocHint::of(&descriptor.annotations, descriptor.size),
             key: format!("blobs/{}/{}", descriptor.digest.algorithm().name(), descriptor.digest.hex()),
         })
         .collect())

@@ -73,6 +73,7 @@ impl Source for RootfsFolder {
             bytes: 0,
             urls: Vec::new(),
             created_by: None,
+            toc: None,
             key: String::new(),
         };
         let image = Image {

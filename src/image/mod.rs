@@ -1,13 +1,14 @@
 //! Where an image's bytes come from: registry, engine, archive, layout or folder, all behind [`Source`].
 
 use std::io::Read;
+use std::ops::Range;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::layer::LayerIndex;
+use crate::layer::{LayerIndex, TocHint};
 use crate::platform::{Platform, PlatformChoice};
 
 pub mod config;
@@ -19,6 +20,7 @@ mod error;
 mod files;
 mod folder;
 mod layout;
+mod lazy;
 pub mod manifest;
 mod open;
 pub mod read;
@@ -35,7 +37,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A place that images are read from, opened for one reference.
 ///
-/// A new kind of source writes these three methods; verification, decompression and indexing are not its business
+/// A new kind of source writes three methods; verification, decompression and indexing are not its business
 /// ([`read`]).
 pub trait Source: Send + Sync {
     /// Which kind it is, for the report.
@@ -53,6 +55,18 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The layer cannot be opened.
     fn open_layer(&self, layer: &Layer) -> Result<LayerBytes>;
+
+    /// The bytes of a part of such a layer, as it is stored: exactly those, or an error in their place. The digest of
+    /// the layer does not prove them.
+    ///
+    /// # Errors
+    /// The source gives no parts (`Unsupported`), or the layer cannot be opened.
+    fn open_part(&self, layer: &Layer, part: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("bytes {part:?} of layer {}: no parts are to be had", layer.index),
+        ))
+    }
 
     /// How many bytes came over the network so far, for sources that use one.
     fn bytes_fetched(&self) -> Option<u64> {
@@ -142,6 +156,8 @@ pub struct Layer {
     pub urls: Vec<String>,
     /// The history entry that made it: its text, or nothing when history and layers do not match.
     pub created_by: Option<String>,
+    /// Where its table of contents is, if it has one and can be fetched in part.
+    pub toc: Option<TocHint>,
     /// What the source finds it by.
     pub(crate) key: String,
 }

@@ -1,12 +1,13 @@
 //! From layers to their indexes: several at a time, each fetched, verified, decompressed and indexed in one pass.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind};
+use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind, lazy};
 use crate::cache::Cache;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::layer::decompress::{self, CHUNK};
@@ -20,6 +21,8 @@ pub struct ReadOptions<'a> {
     /// What was read before. It is asked for layers of registries only: those that lie on this machine are cheap to
     /// verify once more.
     pub cache: Option<&'a Cache>,
+    /// Whether of layers with a table of contents only what is asked for is fetched ([`complete`]).
+    pub in_part: bool,
     /// Who is told how far it is.
     pub progress: Option<&'a dyn Progress>,
 }
@@ -88,6 +91,38 @@ pub fn chosen(
     Ok(done.iter().map(|slot| lock(slot).take()).collect())
 }
 
+/// Fetches content that was left where it is: for the layers of these numbers that of the entries of these numbers.
+/// A layer that cannot be had so is read whole.
+///
+/// # Errors
+/// As [`layers`].
+pub fn complete(
+    source: &dyn Source,
+    image: &Image,
+    indexes: &mut [Arc<LayerIndex>],
+    unread: &[(usize, Vec<u32>)],
+    options: ReadOptions<'_>,
+) -> Result<()> {
+    let mut failed = BTreeSet::new();
+    for (number, wanted) in unread {
+        let (Some(layer), Some(index)) = (image.layers.get(*number), indexes.get_mut(*number)) else { continue };
+        match lazy::complete(source, layer, Arc::make_mut(index), wanted, options.jobs) {
+            Err(_) => drop(failed.insert(*number)),
+            Ok(()) => {
+                if let Some((cache, digest)) = options.cache.zip(layer.digest.as_ref()) {
+                    cache.keep_part(digest, layer.bytes, index);
+                }
+            }
+        }
+    }
+    let options = ReadOptions { in_part: false, ..options };
+    let whole = chosen(source, image, &|layer| failed.contains(&layer.index), options)?;
+    for (index, whole) in indexes.iter_mut().zip(whole) {
+        *index = whole.unwrap_or_else(|| Arc::clone(index));
+    }
+    Ok(())
+}
+
 /// Reads one layer until `enough`, called with the path of each member, says so. The second part of the result is
 /// whether all was read: only then could digest and DiffID be verified.
 ///
@@ -118,7 +153,7 @@ pub fn stream_until(
     Ok(if is_whole { (verified(layer, index)?, true) } else { (index, false) })
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -128,12 +163,18 @@ fn read_layer(
     options: ReadOptions<'_>,
     stop: &AtomicBool,
 ) -> Result<Arc<LayerIndex>> {
-    let read = || match source.open_layer(layer)? {
+    let whole = || match source.open_layer(layer)? {
         LayerBytes::Indexed(index) => Ok(index),
         LayerBytes::Stream(stream) => {
             Ok(Arc::new(index(layer, Watched { stream, stop, progress: options.progress }, &mut |_| false)?.0))
         }
     };
+    let part = || {
+        let digest = layer.digest.as_ref().filter(|_| options.in_part)?;
+        let kept = options.cache.and_then(|cache| cache.part(digest, layer.bytes));
+        kept.or_else(|| lazy::open(source, layer).map(Arc::new))
+    };
+    let read = || part().map_or_else(whole, Ok);
     let cache = options.cache.filter(|_| source.kind() == SourceKind::Registry);
     let index = match (cache, &layer.digest) {
         (Some(cache), Some(digest)) => cache.layer(digest, layer.bytes, read),

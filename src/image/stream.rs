@@ -106,7 +106,7 @@ impl Stream {
         let manifest = serde_json::json!([{ "Config": config, "Layers": names }]).to_string().into_bytes();
         let documents = [("manifest.json".to_owned(), manifest), (config, configuration)];
         let documents = documents.into_iter().map(|(name, bytes)| (name, Kept::Document(bytes)));
-        let layers = layers.into_iter().map(|index| Kept::Layer { bytes: index.bytes, index });
+        let layers = layers.into_iter().map(|index| Kept::Layer { bytes: index.bytes.unwrap_or_default(), index });
         Self { what: what.to_owned(), members: documents.chain(names.into_iter().zip(layers)).collect() }
     }
 

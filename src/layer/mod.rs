@@ -16,11 +16,13 @@ mod pe;
 mod replay;
 mod scan;
 pub mod tar;
+pub mod toc;
 mod wanted;
 
 pub use elf::ElfSummary;
-pub use index::{Detail, EntryRef, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};
+pub use index::{Detail, EntryRef, Extent, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};
 pub use libc_mark::LibcMark;
 pub use pe::PeSummary;
 pub use scan::{FileScanner, scan, scan_until};
 pub use tar::Error;
+pub use toc::TocHint;

@@ -325,7 +325,7 @@ pub(super) enum Content<'a> {
 pub(super) fn content<'a>(rootfs: &'a Rootfs, path: &str) -> Content<'a> {
     match rootfs.find(path) {
         Err(_) => Content::None,
-        Ok(node) => match node.detail.and_then(|detail| detail.content.as_deref()) {
+        Ok(node) => match node.detail().and_then(|detail| detail.content.as_deref()) {
             Some(bytes) => Content::Bytes(bytes),
             None => Content::Unread,
         },

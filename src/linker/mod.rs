@@ -184,7 +184,7 @@ impl<'a> Linker<'a> {
         })?;
         let place = rootfs.place(interpreter.trim_start_matches('/'), &node);
         let machine = Machine::of(program);
-        let elf = node.detail.and_then(|detail| detail.elf.as_ref());
+        let elf = node.detail().and_then(|detail| detail.elf.as_ref());
         let Some(elf) = elf.filter(|elf| Machine::of(elf) == machine) else {
             let what = match elf.and_then(ElfSummary::architecture) {
                 Some(architecture) => format!("is for {architecture}"),

@@ -43,13 +43,13 @@ impl<'a> Linker<'a> {
         if node.kind != Kind::File {
             return broken(if node.kind == Kind::Directory { "is a folder" } else { "is no regular file" });
         }
-        if node.detail.is_some_and(|detail| detail.left_out) {
+        if node.detail().is_some_and(|detail| detail.left_out) {
             return Attempt::Unknown(
                 format!("{path} was not looked into: its layer has too many files of its kind"),
                 place,
             );
         }
-        let Some(elf) = node.detail.and_then(|detail| detail.elf.as_ref()) else {
+        let Some(elf) = node.detail().and_then(|detail| detail.elf.as_ref()) else {
             return broken(if node.size < 64 { "is too short for an ELF file" } else { "is no ELF file" });
         };
         let machine = Machine::of(elf);

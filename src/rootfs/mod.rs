@@ -5,7 +5,7 @@ mod access;
 pub mod windows;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::layer::path::{absolute, ancestors, join, parent_and_name, split};
 use crate::layer::{Detail, EntryRef, HardLink, Kind, LayerIndex};
@@ -22,6 +22,7 @@ pub struct Rootfs {
     layers: Vec<StackedLayer>,
     /// How many of them are the image's; what is above is mounted.
     own: usize,
+    asked: Arc<Asked>,
 }
 
 /// One layer in the stack.
@@ -46,13 +47,29 @@ pub struct Node<'a> {
     pub owner: (u32, u32),
     /// Size in bytes.
     pub size: u64,
-    /// What is kept of its content.
-    pub detail: Option<&'a Detail>,
     /// The layer that gives it, counted from 0, the base.
     pub layer: usize,
     /// The links that led there: where each is, and its target as written.
     pub links: Vec<(String, String)>,
+    entry: Option<EntryRef<'a>>,
+    asked: Option<&'a Asked>,
 }
+
+impl<'a> Node<'a> {
+    /// What is kept of its content. Of content that was left where it is, it is noted that somebody asked for it.
+    #[must_use]
+    pub fn detail(&self) -> Option<&'a Detail> {
+        let entry = self.entry?;
+        if let Some((asked, number)) = self.asked.zip(entry.unread()) {
+            asked.0.lock().unwrap_or_else(PoisonError::into_inner).insert((self.layer, number));
+        }
+        entry.detail()
+    }
+}
+
+/// Which unread content was asked for: the layer and the number of the entry in it.
+#[derive(Debug, Default)]
+struct Asked(Mutex<BTreeSet<(usize, u32)>>);
 
 /// Why a look-up found nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +110,17 @@ impl Rootfs {
     /// Stacks layers, base first.
     #[must_use]
     pub fn new(layers: Vec<StackedLayer>) -> Self {
-        Self { own: layers.len(), layers }
+        Self { own: layers.len(), layers, asked: Arc::default() }
+    }
+
+    /// The files whose content was asked for and not read yet, by layer ([`LayerIndex::fill`]): what was found without
+    /// them may be wrong.
+    #[must_use]
+    pub fn unread(&self) -> Vec<(usize, Vec<u32>)> {
+        let asked = self.asked.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_layer = |layer: usize| asked.iter().filter(move |(of, _)| *of == layer).map(|(_, number)| *number);
+        let layers = (0..self.layers.len()).map(|layer| (layer, of_layer(layer).collect::<Vec<_>>()));
+        layers.filter(|(_, numbers)| !numbers.is_empty()).collect()
     }
 
     /// The same file system with a folder mounted into it, which is no layer of the image: places in it name none.
@@ -101,13 +128,13 @@ impl Rootfs {
     pub fn with_mount(&self, index: Arc<LayerIndex>) -> Self {
         let mut layers = self.layers.clone();
         layers.push(StackedLayer { index, instruction: None });
-        Self { layers, own: self.own }
+        Self { layers, own: self.own, asked: Arc::clone(&self.asked) }
     }
 
-    /// How many bytes the layers have uncompressed.
+    /// How many bytes the layers have uncompressed, if all of them say.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.index.bytes))
+    pub fn bytes(&self) -> Option<u64> {
+        self.layers.iter().try_fold(0_u64, |sum, layer| Some(sum.saturating_add(layer.index.bytes?)))
     }
 
     /// Looks a path up, from the root and following every link.
@@ -147,7 +174,7 @@ impl Rootfs {
                         rest.push_front(part.to_owned());
                     }
                 }
-                Some(found) => here = found.node(path),
+                Some(found) => here = found.node(path, &self.asked),
             }
         }
         Ok(Node { links, ..here })
@@ -165,7 +192,7 @@ impl Rootfs {
     /// The folder at a path that is known to be one.
     fn folder(&self, path: String) -> Node<'_> {
         let found = if path.is_empty() { None } else { self.entry(&path) };
-        found.unwrap_or(Found::Implied { layer: 0 }).node(path)
+        found.unwrap_or(Found::Implied { layer: 0 }).node(path, &self.asked)
     }
 
     /// The names in a folder, sorted; none if it is no folder.
@@ -202,7 +229,9 @@ impl Rootfs {
         let all = self.layers.iter().flat_map(|layer| layer.index.below(&folder.path).map(|entry| entry.path()));
         let paths: BTreeSet<&str> = all.collect();
         let file = |path: &str| match self.entry(path)? {
-            found @ Found::Entry { entry, .. } if entry.kind() == Kind::File => Some(found.node(path.to_owned())),
+            found @ Found::Entry { entry, .. } if entry.kind() == Kind::File => {
+                Some(found.node(path.to_owned(), &self.asked))
+            }
             _ => None,
         };
         paths.into_iter().filter_map(file).collect()
@@ -281,7 +310,7 @@ impl Rootfs {
 }
 
 impl<'a> Found<'a> {
-    fn node(self, path: String) -> Node<'a> {
+    fn node(self, path: String, asked: &'a Asked) -> Node<'a> {
         match self {
             Self::Entry { entry, layer } => Node {
                 path,
@@ -289,9 +318,10 @@ impl<'a> Found<'a> {
                 mode: entry.mode(),
                 owner: entry.owner(),
                 size: entry.size(),
-                detail: entry.detail(),
                 layer,
                 links: Vec::new(),
+                entry: Some(entry),
+                asked: Some(asked),
             },
             // The mode with which engines make folders that have no entry of their own.
             Self::Implied { layer } => Node {
@@ -300,9 +330,10 @@ impl<'a> Found<'a> {
                 mode: 0o755,
                 owner: (0, 0),
                 size: 0,
-                detail: None,
                 layer,
                 links: Vec::new(),
+                entry: None,
+                asked: None,
             },
         }
     }

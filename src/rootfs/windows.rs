@@ -109,7 +109,7 @@ impl WindowsFiles {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let indexes = self.layers.iter().filter_map(|layer| layer.index.as_ref());
-        indexes.fold(0, |sum, index| sum.saturating_add(index.bytes))
+        indexes.fold(0, |sum, index| sum.saturating_add(index.bytes.unwrap_or_default()))
     }
 
     /// The numbers of the layers that were not read to their ends.

@@ -175,7 +175,7 @@ enum Content<'a> {
 impl<'a> World<'a> {
     fn content(&self, path: &str) -> Content<'a> {
         let Ok(node) = self.rootfs.find(path) else { return Content::Missing };
-        let content = node.detail.and_then(|detail| detail.content.as_deref());
+        let content = node.detail().and_then(|detail| detail.content.as_deref());
         match content {
             Some(content) => Content::Text(String::from_utf8_lossy(content)),
             None if node.kind != crate::layer::Kind::File => Content::Missing,

@@ -44,6 +44,9 @@ pub struct SourceArguments {
     /// Read no layer: judge by manifest and configuration, and say what stays unknown for that.
     #[arg(long, env = "IMGLINT_CONFIG_ONLY")]
     pub config_only: bool,
+    /// Fetch layers whole that could be fetched in part (eStargz, zstd:chunked), and so verify all their content.
+    #[arg(long, env = "IMGLINT_WHOLE_LAYERS")]
+    pub whole_layers: bool,
     /// Fetch no layer that is larger, such as 500MB: what only it could tell is unknown.
     #[arg(long, value_name = "SIZE", value_parser = size, env = "IMGLINT_MAX_LAYER_FETCH")]
     pub max_layer_fetch: Option<u64>,

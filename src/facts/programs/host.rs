@@ -74,9 +74,9 @@ pub fn in_payload(around: &Surroundings<'_>, command: Option<&[String]>) -> Vec<
         let (folder, name) = parent_and_name(&node.path);
         name == "dotnet" && node.kind == Kind::File && around.rootfs.find(&join(folder, "host/fxr")).is_ok()
     };
-    let is_host = |node: &&Node<'_>| node.detail.is_some_and(|detail| detail.dotnet.is_some()) || is_muxer(node);
+    let is_host = |node: &&Node<'_>| node.detail().is_some_and(|detail| detail.dotnet.is_some()) || is_muxer(node);
     let is_program = |node: &&Node<'_>| {
-        let elf = node.detail.and_then(|detail| detail.elf.as_ref());
+        let elf = node.detail().and_then(|detail| detail.elf.as_ref());
         elf.is_some_and(|elf| elf.interpreter.is_some()) && node.mode & 0o111 != 0
     };
     let mut found: Vec<&Node<'_>> = files.iter().filter(is_host).collect();
@@ -100,11 +100,11 @@ pub fn subject(
     command: Option<&[String]>,
 ) -> Result<Subject, Box<Problem>> {
     let (called, node) = program(around, path)?;
-    let elf = node.detail.and_then(|detail| detail.elf.clone()).unwrap_or_default();
+    let elf = node.detail().and_then(|detail| detail.elf.clone()).unwrap_or_default();
     let place = around.rootfs.place(called.trim_start_matches('/'), &node);
     let mut subject =
         Subject { name, path: Some(absolute(path.trim_start_matches('/'))), called, elf, place, runtime: None };
-    subject.runtime = match node.detail.and_then(|detail| detail.dotnet.as_ref()) {
+    subject.runtime = match node.detail().and_then(|detail| detail.dotnet.as_ref()) {
         Some(DotnetHost::SingleFile(bundle)) => Some(single_file(around, bundle, &node, &mut subject.elf)),
         Some(DotnetHost::AppHost) => Some(folder(around, &node)),
         None => muxer(around, &node, command),
@@ -129,7 +129,7 @@ fn program<'a>(around: &'a Surroundings<'_>, path: &str) -> Result<(String, Node
             let why = format!("{path} may not be executed by uid {} (mode {:04o})", around.user.uid, node.mode);
             return Err(fail(why, place));
         }
-        if let Some(line) = node.detail.and_then(|detail| detail.interpreter_line.as_deref()) {
+        if let Some(line) = node.detail().and_then(|detail| detail.interpreter_line.as_deref()) {
             let interpreter = line.split_whitespace().next().unwrap_or_default();
             if !interpreter.starts_with('/') {
                 return Err(fail(format!("{path} names no absolute interpreter (#!{line})"), place));
@@ -137,11 +137,11 @@ fn program<'a>(around: &'a Surroundings<'_>, path: &str) -> Result<(String, Node
             path = interpreter.to_owned();
             continue;
         }
-        if node.detail.is_some_and(|detail| detail.left_out) {
+        if node.detail().is_some_and(|detail| detail.left_out) {
             let why = format!("{path} was not looked into: its layer has too many files of its kind");
             return Err(Box::new(Problem { outcome: Outcome::Unknown, ..unusable(why, place) }));
         }
-        let Some(elf) = node.detail.and_then(|detail| detail.elf.as_ref()) else {
+        let Some(elf) = node.detail().and_then(|detail| detail.elf.as_ref()) else {
             return Err(fail(format!("{path} is neither a program nor a script with #!"), place));
         };
         let own = elf.architecture();
@@ -253,7 +253,7 @@ fn config_of_command(around: &Surroundings<'_>, folder: &str, command: Option<&[
 fn read_config(around: &Surroundings<'_>, path: &str, runtime: &mut Runtime) -> Option<RuntimeConfig> {
     let node = around.rootfs.find(path).ok()?;
     let at = absolute(path);
-    let config = match node.detail.and_then(|detail| detail.content.as_deref()).map(runtime_config::parse) {
+    let config = match node.detail().and_then(|detail| detail.content.as_deref()).map(runtime_config::parse) {
         Some(Ok(config)) => config,
         Some(Err(why)) => {
             runtime.known_by = format!("{at} is broken: {why}");

@@ -258,7 +258,7 @@ impl Auth {
     }
 
     fn ask(&self, url: Url) -> Get<'_> {
-        Get { what: &self.image, url, accept: "", from: 0 }
+        Get { what: &self.image, url, accept: "", part: None }
     }
 
     fn host(&self) -> String {

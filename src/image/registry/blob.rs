@@ -1,6 +1,7 @@
-//! A blob as a stream that survives cut connections: it goes on where it was cut (RFC 9110, 14, "Range Requests").
+//! A blob, or a part of one, as a stream that survives cut connections: it goes on where it was cut (RFC 9110, 14, "Range Requests").
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,7 +17,7 @@ use crate::image::{Error, ErrorKind, Result};
 /// After this much progress, in bytes, the count of failures starts again.
 const PROGRESS: u64 = 1024 * 1024;
 
-/// The bytes of one blob: exactly as many as its descriptor says, or an error.
+/// The bytes of one blob, exactly as many as its descriptor says, or of a part of it; or an error.
 pub(super) struct Blob {
     session: Arc<Session>,
     /// What it is, in error messages.
@@ -24,6 +25,9 @@ pub(super) struct Blob {
     url: Url,
     size: u64,
     at: u64,
+    /// Where the part ends; the size for the whole.
+    until: u64,
+    is_part: bool,
     source: Option<Source>,
     etag: String,
     failures: u32,
@@ -52,17 +56,39 @@ impl Blob {
     /// # Errors
     /// It is not there, or not of this size.
     pub(super) fn open(session: Arc<Session>, what: String, digest: &str, size: u64) -> Result<Self> {
+        Self::begin(session, what, digest, size, None)
+    }
+
+    /// Starts to fetch a part of a blob.
+    ///
+    /// # Errors
+    /// It is not there, not of this size, or is only given as a whole (`Unsupported`).
+    pub(super) fn open_part(
+        session: Arc<Session>,
+        what: String,
+        digest: &str,
+        size: u64,
+        part: Range<u64>,
+    ) -> Result<Self> {
+        Self::begin(session, what, digest, size, Some(part))
+    }
+
+    fn begin(session: Arc<Session>, what: String, digest: &str, size: u64, part: Option<Range<u64>>) -> Result<Self> {
         let url = session.url("blobs", digest);
+        let is_part = part.is_some();
+        let Range { start, end } = part.unwrap_or(0..size);
         let mut blob = Self {
             session,
             what,
             url,
             size,
-            at: 0,
+            at: start,
+            until: end,
+            is_part,
             source: None,
             etag: String::new(),
             failures: 0,
-            failed_at: 0,
+            failed_at: start,
             end: None,
         };
         while blob.source.is_none() {
@@ -76,12 +102,18 @@ impl Blob {
 
     /// Asks for what is still missing, always at the registry: where it redirected to before may be closed by now.
     fn connect(&mut self) -> Result<Source, Failure> {
-        let get = Get { what: &self.what, url: self.url.clone(), accept: "", from: self.at };
+        let last = self.is_part.then(|| self.until.saturating_sub(1));
+        let part = (self.is_part || self.at > 0).then_some((self.at, last));
+        let get = Get { what: &self.what, url: self.url.clone(), accept: "", part };
         let answer = self.session.get(&get)?;
         let headers = answer.response.headers();
         let etag = headers.get(ETAG).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let partial = answer.response.status() == StatusCode::PARTIAL_CONTENT;
-        let expected = if partial { self.size - self.at } else { self.size };
+        if self.is_part && !partial {
+            let text = format!("{}: {} gives no parts of it", self.what, answer.host);
+            return Err(Error::new(ErrorKind::Unsupported, text).into());
+        }
+        let expected = if partial { self.until - self.at } else { self.size };
         let length = answer.response.content_length();
         if partial && !self.is_the_rest(headers) {
             return Err(self.broken("the registry gave another part than it was asked for").into());
@@ -90,7 +122,7 @@ impl Blob {
             return Err(self.broken(&format!("{} sends a web page: is it a registry?", answer.host)).into());
         }
         match length {
-            Some(length) if length < expected => return Err(self.short(self.size - expected + length).into()),
+            Some(length) if length < expected => return Err(self.short(self.until - expected + length).into()),
             Some(length) if length > expected => return Err(self.long().into()),
             _ => {}
         }
@@ -108,14 +140,14 @@ impl Blob {
         Ok(source)
     }
 
-    /// Whether a partial answer starts where the last one ended, and belongs to a whole of the right size.
+    /// Whether a partial answer starts and ends where it should, and belongs to a whole of the right size.
     fn is_the_rest(&self, headers: &HeaderMap) -> bool {
         let text = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let parts = text.trim().strip_prefix("bytes ").and_then(|rest| rest.split_once('/'));
         let Some((range, total)) = parts else { return false };
         let Some((first, last)) = range.split_once('-') else { return false };
         let is = |text: &str, number: u64| text.trim().parse() == Ok(number);
-        is(first, self.at) && is(last, self.size.saturating_sub(1)) && (total.trim() == "*" || is(total, self.size))
+        is(first, self.at) && is(last, self.until.saturating_sub(1)) && (total.trim() == "*" || is(total, self.size))
     }
 
     /// Leaves out what was read before, when the registry starts over.
@@ -155,7 +187,7 @@ impl Blob {
                     }
                 },
             };
-            let missing = self.size - self.at;
+            let missing = self.until - self.at;
             if missing == 0 {
                 return match source.response.read(&mut [0]) {
                     Ok(1..) => Err(self.long()),

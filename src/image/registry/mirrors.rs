@@ -1,5 +1,7 @@
 //! An image of a registry that has mirrors: they are asked first, and it itself where they do not have the image.
 
+use std::io::Read;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::{Registry, RegistryOptions};
@@ -63,6 +65,10 @@ impl Source for Mirrored {
 
     fn open_layer(&self, layer: &Layer) -> Result<LayerBytes> {
         self.chosen()?.open_layer(layer)
+    }
+
+    fn open_part(&self, layer: &Layer, part: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        self.chosen()?.open_part(layer, part)
     }
 
     fn bytes_fetched(&self) -> Option<u64> {

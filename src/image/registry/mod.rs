@@ -16,6 +16,7 @@ mod trouble;
 
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -74,12 +75,17 @@ impl Registry {
     /// # Errors
     /// It is not there, there is no access, or it is known at once that it has another size.
     pub fn open_blob(&self, layer: &Layer) -> Result<Box<dyn Read + Send>> {
-        let image = &self.session.image;
-        let Some(digest) = &layer.digest else {
-            return Err(Error::broken(format!("{image}: layer {} has no digest", layer.index)));
-        };
-        let what = format!("{image}: layer {} ({digest})", layer.index);
+        let (what, digest) = self.named(layer)?;
         self.open_digest(what, digest, layer.bytes)
+    }
+
+    /// What a layer is, in errors, and its digest.
+    fn named<'a>(&self, layer: &'a Layer) -> Result<(String, &'a Digest)> {
+        let image = &self.session.image;
+        match &layer.digest {
+            Some(digest) => Ok((format!("{image}: layer {} ({digest})", layer.index), digest)),
+            None => Err(Error::broken(format!("{image}: layer {} has no digest", layer.index))),
+        }
     }
 
     /// As [`open_blob`](Self::open_blob), for any blob of the repository; `what` names it in errors.
@@ -106,7 +112,7 @@ impl Registry {
         let accept = if kind == "manifests" { ACCEPTED.join(", ") } else { String::new() };
         let url = self.session.url(kind, identifier);
         let received = self.session.retrying(|| {
-            let answer = self.session.get(&Get { what, url: url.clone(), accept: &accept, from: 0 })?;
+            let answer = self.session.get(&Get { what, url: url.clone(), accept: &accept, part: None })?;
             let media_type = answer.media_type();
             if media_type == "text/html" {
                 let host = &answer.host;
@@ -178,6 +184,12 @@ impl Source for Registry {
 
     fn open_layer(&self, layer: &Layer) -> Result<LayerBytes> {
         self.open_blob(layer).map(LayerBytes::Stream)
+    }
+
+    fn open_part(&self, layer: &Layer, part: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        let (what, digest) = self.named(layer)?;
+        let session = Arc::clone(&self.session);
+        Ok(Box::new(blob::Blob::open_part(session, what, &digest.to_string(), layer.bytes, part)?))
     }
 
     fn bytes_fetched(&self) -> Option<u64> {

@@ -102,7 +102,7 @@ impl Session {
         }
         let mut url = self.base.clone();
         url.set_path("/v2/");
-        let answer = self.transport.get(&Get { what: &self.image, url, accept: "", from: 0 }, None)?;
+        let answer = self.transport.get(&Get { what: &self.image, url, accept: "", part: None }, None)?;
         if answer.response.status() != StatusCode::UNAUTHORIZED || answer.strayed {
             return Ok(false);
         }

@@ -34,8 +34,8 @@ pub(super) struct Get<'a> {
     pub(super) url: Url,
     /// The media types asked for; empty for any.
     pub(super) accept: &'a str,
-    /// The first byte wanted.
-    pub(super) from: u64,
+    /// The part that is wanted: the first byte, and where one is named, the last; nothing for the whole.
+    pub(super) part: Option<(u64, Option<u64>)>,
 }
 
 /// An answer, its body still to be read.
@@ -79,8 +79,9 @@ impl Transport {
             if !get.accept.is_empty() {
                 request = request.header(ACCEPT, get.accept);
             }
-            if get.from > 0 {
-                request = request.header(RANGE, format!("bytes={}-", get.from));
+            if let Some((first, last)) = get.part {
+                let last = last.map(|last| last.to_string()).unwrap_or_default();
+                request = request.header(RANGE, format!("bytes={first}-{last}"));
             }
             if let Some(authorization) = authorization.filter(|_| !strayed) {
                 request = request.header(AUTHORIZATION, authorization.clone());

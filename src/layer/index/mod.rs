@@ -1,6 +1,7 @@
 //! The index of one layer: entries sorted by path, whiteouts, and details of the files that matter.
 
 mod sound;
+mod unread;
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use super::path::{ancestors, join, parent_and_name};
 use super::pe::PeSummary;
 use super::replay::{Extracted, Step, Target, replay};
 use crate::digest::Digest;
+pub use unread::Extent;
 
 /// The most entries that a layer may have: ten times what the largest real images have.
 const MOST_ENTRIES: usize = 4_000_000;
@@ -33,8 +35,8 @@ const AUFS: &str = ".wh..wh.";
 pub struct LayerIndex {
     /// The digest of the layer's uncompressed tar. Nothing for folders, which have no tar.
     pub diff_id: Option<Digest>,
-    /// The size of the uncompressed tar in bytes; for folders the sum of the files.
-    pub bytes: u64,
+    /// The size of the uncompressed tar in bytes, if it is known; for folders the sum of the files.
+    pub bytes: Option<u64>,
     names: String,
     entries: Vec<Entry>,
     /// Entries by path, only the last of each path.
@@ -42,6 +44,8 @@ pub struct LayerIndex {
     whiteouts: Vec<String>,
     opaque: Vec<String>,
     details: Vec<Detail>,
+    /// Where content lies that was left where it is, by entry.
+    extents: Vec<Extent>,
 }
 
 /// What a directory entry is.
@@ -134,19 +138,22 @@ struct Entry {
     size: u64,
     uid: u32,
     gid: u32,
-    /// For files an index into `details`; for hard links one into `entries`; else, or if there is none, [`NONE`].
+    /// For files an index into `details`, or [`UNREAD`]; for hard links one into `entries`; else, or if there is none,
+    /// [`NONE`].
     more: u32,
     mode: u16,
     kind: Kind,
 }
 
 const NONE: u32 = u32::MAX;
+/// Content that was left where it is.
+const UNREAD: u32 = u32::MAX - 1;
 
 /// An entry of a layer, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryRef<'a> {
     index: &'a LayerIndex,
-    entry: &'a Entry,
+    id: u32,
 }
 
 /// Where the file is that a hard link is another name of.
@@ -159,58 +166,67 @@ pub enum HardLink<'a> {
 }
 
 impl<'a> EntryRef<'a> {
+    fn entry(&self) -> &'a Entry {
+        &self.index.entries[self.id as usize]
+    }
+
     /// The path in the image, without leading slash.
     #[must_use]
     pub fn path(&self) -> &'a str {
-        self.index.text(self.entry.path)
+        self.index.text(self.entry().path)
     }
 
     /// What it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.entry.kind
+        self.entry().kind
     }
 
     /// Permission bits, set-id bits and the sticky bit.
     #[must_use]
     pub fn mode(&self) -> u32 {
-        self.entry.mode.into()
+        self.entry().mode.into()
     }
 
     /// Owner and group.
     #[must_use]
     pub fn owner(&self) -> (u32, u32) {
-        (self.entry.uid, self.entry.gid)
+        (self.entry().uid, self.entry().gid)
     }
 
     /// Size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.entry.size
+        self.entry().size
     }
 
     /// The target of a symbolic link, as written.
     #[must_use]
     pub fn link(&self) -> &'a str {
-        self.index.text(self.entry.link)
+        self.index.text(self.entry().link)
     }
 
     /// What is kept of a file's content.
     #[must_use]
     pub fn detail(&self) -> Option<&'a Detail> {
-        (self.entry.kind == Kind::File).then(|| self.index.details.get(self.entry.more as usize)).flatten()
+        (self.entry().kind == Kind::File).then(|| self.index.details.get(self.entry().more as usize)).flatten()
+    }
+
+    /// The number of the entry in its layer, if its content was left where it is ([`LayerIndex::fill`]).
+    #[must_use]
+    pub fn unread(&self) -> Option<u32> {
+        (self.entry().kind == Kind::File && self.entry().more == UNREAD).then_some(self.id)
     }
 
     /// Where the file of a hard link is.
     #[must_use]
     pub fn hard_link(&self) -> Option<HardLink<'a>> {
-        if self.entry.kind != Kind::HardLink {
+        if self.entry().kind != Kind::HardLink {
             return None;
         }
-        Some(match self.index.entries.get(self.entry.more as usize) {
-            Some(entry) => HardLink::Here(EntryRef { index: self.index, entry }),
-            None => HardLink::Below(self.link()),
-        })
+        let target = self.entry().more;
+        let is_here = (target as usize) < self.index.entries.len();
+        Some(if is_here { HardLink::Here(EntryRef { id: target, ..*self }) } else { HardLink::Below(self.link()) })
     }
 }
 
@@ -219,14 +235,12 @@ impl LayerIndex {
     #[must_use]
     pub fn get(&self, path: &str) -> Option<EntryRef<'_>> {
         let at = self.visible.binary_search_by(|&id| self.path_of(id).cmp(path)).ok()?;
-        Some(EntryRef { index: self, entry: &self.entries[self.visible[at] as usize] })
+        Some(EntryRef { index: self, id: self.visible[at] })
     }
 
     /// All entries below the folder `path` (`""` is the root), at any depth, by path.
     pub fn below<'a>(&'a self, path: &str) -> impl Iterator<Item = EntryRef<'a>> + use<'a> {
-        self.visible[self.range_below(path)]
-            .iter()
-            .map(|&id| EntryRef { index: self, entry: &self.entries[id as usize] })
+        self.visible[self.range_below(path)].iter().map(|&id| EntryRef { index: self, id })
     }
 
     /// Whether this layer has anything below the folder `path`.
@@ -292,6 +306,7 @@ pub struct IndexBuilder {
     whiteouts: Vec<String>,
     opaque: Vec<String>,
     details: Vec<Detail>,
+    extents: Vec<Extent>,
     /// The weight of the details.
     kept: usize,
 }
@@ -361,13 +376,14 @@ impl IndexBuilder {
         self.names.shrink_to_fit();
         LayerIndex {
             diff_id,
-            bytes,
+            bytes: Some(bytes),
             names: self.names,
             entries: self.entries,
             visible,
             whiteouts: sort(self.whiteouts),
             opaque: sort(self.opaque),
             details: self.details,
+            extents: self.extents,
         }
     }
 

@@ -1,0 +1,81 @@
+//! Content that was left where it is, in a layer that can be fetched in part, and how it comes into the index.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Detail, IndexBuilder, LayerIndex, MOST_KEPT, NONE, NewEntry, UNREAD};
+
+/// Where a file's content lies in a layer as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// The number of the entry.
+    pub entry: u32,
+    /// Where the bytes start from which it can be decompressed, and where they end, in bytes of the layer as stored.
+    pub start: u64,
+    /// As `start`.
+    pub end: u64,
+    /// How many decompressed bytes come before the content.
+    pub skip: u64,
+    /// The SHA-256 digest of the content.
+    pub sha256: [u8; 32],
+}
+
+impl IndexBuilder {
+    /// As [`IndexBuilder::add`] of a file whose content is not read. Gives the number of its entry; nothing for a
+    /// whiteout and others that are no files of the image.
+    ///
+    /// # Errors
+    /// As [`IndexBuilder::add`].
+    pub fn add_unread(&mut self, new: &NewEntry<'_>) -> Result<Option<u32>, String> {
+        let before = self.entries.len();
+        self.add(new, None)?;
+        if self.entries.len() == before {
+            return Ok(None);
+        }
+        self.entries[before].more = UNREAD;
+        // There are at most MOST_ENTRIES.
+        Ok(Some(before as u32))
+    }
+
+    /// The finished index of a layer of which not everything was read. `bytes` is the size of its tar, if somebody
+    /// says it; `extents` tell where the content of each unread file is.
+    #[must_use]
+    pub fn finish_unread(mut self, bytes: Option<u64>, mut extents: Vec<Extent>) -> LayerIndex {
+        extents.sort_unstable_by_key(|extent| extent.entry);
+        self.extents = extents;
+        LayerIndex { bytes, ..self.finish(None, 0) }
+    }
+}
+
+impl LayerIndex {
+    /// Where the content of an entry lies that was not read.
+    #[must_use]
+    pub fn extent(&self, entry: u32) -> Option<&Extent> {
+        let at = self.extents.binary_search_by_key(&entry, |extent| extent.entry).ok()?;
+        self.extents.get(at)
+    }
+
+    /// The path and the size in bytes of an entry by its number.
+    #[must_use]
+    pub fn file(&self, entry: u32) -> Option<(&str, u64)> {
+        self.entries.get(entry as usize).map(|entry| (self.text(entry.path), entry.size))
+    }
+
+    /// Takes what was found in files that had not been read: the number of the entry, and what is kept of it.
+    pub fn fill(&mut self, found: Vec<(u32, Option<Detail>)>) {
+        let mut kept: usize = self.details.iter().map(Detail::weight).sum();
+        for (number, detail) in found {
+            let Some(entry) = self.entries.get_mut(number as usize).filter(|entry| entry.more == UNREAD) else {
+                continue;
+            };
+            entry.more = NONE;
+            let Some(detail) = detail else { continue };
+            let weight = detail.weight();
+            let fits = kept.saturating_add(weight) <= MOST_KEPT;
+            kept += if fits { weight } else { 0 };
+            entry.more = u32::try_from(self.details.len()).unwrap_or(NONE);
+            self.details.push(if fits { detail } else { Detail { left_out: true, ..Detail::default() } });
+        }
+        let entries = &self.entries;
+        self.extents.retain(|extent| entries.get(extent.entry as usize).is_some_and(|entry| entry.more == UNREAD));
+    }
+}
