@@ -30,7 +30,7 @@ pub(super) fn open(source: &dyn Source, layer: &Layer) -> Option<LayerIndex> {
         end.read_to_end(&mut bytes).map_err(|error| Error::from_io("the end of the layer", error))?;
         Ok(bytes)
     };
-    let place = toc.place(layer.bytes, footer, |why| Error::broken(why.to_owned())).ok()?;
+    let place = toc.place(layer.bytes, footer, |why| Error::broken(why)).ok()?;
     let table = source.open_part(layer, place.clone()).ok()?;
     toc.read(table, place.start).ok()
 }
@@ -47,7 +47,7 @@ pub(super) fn complete(
     wanted: &[u32],
     jobs: usize,
 ) -> Result<()> {
-    let missing = || Error::broken("a file is not in the table of contents".to_owned());
+    let missing = || Error::broken("a file is not in the table of contents");
     let extents: Option<Vec<&Extent>> = wanted.iter().map(|&number| index.extent(number)).collect();
     let mut extents = extents.ok_or_else(missing)?;
     extents.sort_unstable_by_key(|extent| (extent.start, extent.end));
@@ -88,7 +88,7 @@ fn parts<'a>(extents: &[&'a Extent], bytes: u64) -> Result<Vec<Part<'a>>> {
     let mut parts: Vec<Part<'a>> = Vec::new();
     for extent in extents {
         if extent.start >= extent.end || extent.end > bytes {
-            return Err(Error::broken("its table of contents leads out of the layer".to_owned()));
+            return Err(Error::broken("its table of contents leads out of the layer"));
         }
         match parts.last_mut() {
             Some((part, files))
@@ -104,7 +104,7 @@ fn parts<'a>(extents: &[&'a Extent], bytes: u64) -> Result<Vec<Part<'a>>> {
     // Only a table that lies has files that overlap so much.
     let sum = parts.iter().fold(0_u64, |sum, (part, _)| sum.saturating_add(part.end - part.start));
     if sum > bytes {
-        return Err(Error::broken("its table of contents has more than the layer".to_owned()));
+        return Err(Error::broken("its table of contents has more than the layer"));
     }
     Ok(parts)
 }
@@ -151,7 +151,7 @@ fn file(index: &LayerIndex, extent: &Extent, stored: impl Read + Send) -> Result
     }
     let wanted: String = extent.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     if hasher.finish().hex() != wanted {
-        return Err(Error::broken("a file is not what its table of contents says".to_owned()));
+        return Err(Error::broken("a file is not what its table of contents says"));
     }
     Ok(scanner.finish())
 }

@@ -314,3 +314,84 @@ impl<'de> Visitor<'de> for EntriesSeed<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(annotations: &[(&str, &str)]) -> Option<TocHint> {
+        let annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        TocHint::of(&annotations.collect(), 1000)
+    }
+
+    #[test]
+    fn annotations_tell_where_the_table_is() {
+        let digest = Digest::of(b"table").to_string();
+        let chunked = |position: &str| {
+            let key = "io.github.containers.zstd-chunked.manifest-";
+            hint(&[(&format!("{key}checksum"), &digest), (&format!("{key}position"), position)])
+        };
+        let found = chunked("900:90:4000:1").unwrap();
+        assert_eq!(found.place(1000, || Err("no footer is needed"), |_| "wrong"), Ok(900..990));
+        for wrong in ["900:101:4000:1", "900:90:4000:2", "900:90", "", "18446744073709551615:2:3:1", "-1:2:3:1"] {
+            assert_eq!(chunked(wrong), None, "{wrong}");
+        }
+        let old = "io.containers.zstd-chunked.manifest-";
+        assert!(hint(&[(&format!("{old}checksum"), &digest), (&format!("{old}position"), "1:2:3:1")]).is_some());
+        assert_eq!(hint(&[("containerd.io/snapshot/stargz/toc.digest", "nothing")]), None);
+        let found = hint(&[("containerd.io/snapshot/stargz/toc.digest", &digest)]).unwrap();
+        let mut footer = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 26, 0, b'S', b'G', 22, 0];
+        footer.extend(b"0000000000000010STARGZ\x01\0\0\xff\xff\0\0\0\0\0\0\0\0");
+        assert_eq!(footer.len() as u64, STARGZ_FOOTER);
+        assert_eq!(found.place(1000, || Ok(footer.clone()), |_| "wrong"), Ok(16..949));
+        footer[20] = b'z';
+        assert_eq!(found.place(1000, || Ok(footer), |_| "wrong"), Err("wrong"));
+    }
+
+    fn table(json: &str) -> Result<LayerIndex, String> {
+        let stored = zstd::encode_all(json.as_bytes(), 1).unwrap();
+        let digest = Digest::of(&stored);
+        TocHint { form: Form::ZstdChunked(0..1), digest, tar_bytes: None }.read(&stored[..], 0)
+    }
+
+    #[test]
+    fn a_table_lists_a_layer() {
+        let digest = Digest::of(b"x");
+        let index = table(&format!(
+            r#"{{"version": 1, "other": [1], "entries": [
+                {{"type": "dir", "name": "./usr/", "mode": 493}},
+                {{"type": "reg", "name": "usr/a", "size": 9, "offset": 5, "endOffset": 8, "digest": "{digest}"}},
+                {{"type": "chunk", "name": "usr/a", "offset": 6}},
+                {{"type": "hardlink", "name": "usr/b", "linkName": "usr/a"}},
+                {{"type": "reg", "name": "usr/.wh.c", "size": 1, "digest": ""}},
+                {{"type": "reg", "name": "etc/passwd"}}]}}"#
+        ));
+        let index = index.unwrap();
+        assert_eq!((index.len(), index.bytes, index.is_whiteout("usr/c")), (4, None, true));
+        let file = index.get("usr/a").unwrap();
+        let extent = index.extent(file.unread().unwrap()).unwrap();
+        assert_eq!((extent.start, extent.end, file.size()), (5, 8, 9));
+        let empty = index.get("etc/passwd").unwrap();
+        assert_eq!((empty.unread(), empty.detail().unwrap().content.as_deref()), (None, Some(&b""[..])));
+        for (json, why) in [
+            (r#"{"version": 2}"#, "version 2 is unknown"),
+            (r#"{"entries": [{"type": "door", "name": "a"}]}"#, "\"door\" is no type of a file"),
+            (r#"{"entries": [{"type": "reg", "name": "a", "size": 1}]}"#, "a has no digest"),
+            (r#"{"entries": [{"type": "reg", "name": "a", "size": -1}]}"#, "invalid value"),
+            (r#"{"entries": []} more"#, "trailing characters"),
+        ] {
+            let said = table(json).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a table says, reading it ends.
+        #[test]
+        fn a_table_of_anything_is_read_in_bounds(json in "[{}\\[\\]\":,a-z0-9.-]{0,60}", at in 0..40_usize) {
+            drop(table(&json));
+            let whole = r#"{"version":1,"entries":[{"type":"reg","name":"a","size":1,"offset":3}]}"#;
+            drop(table(&format!("{}{json}{}", &whole[..at], &whole[at..])));
+        }
+    }
+}

@@ -220,7 +220,7 @@ pub enum LayerRead {
     /// All of it; digest and DiffID are right.
     #[default]
     Whole,
-    /// Its beginning, up to what was needed; the digest could not be verified.
+    /// As much as was needed; digest and DiffID could not be verified.
     Part,
     /// Nothing.
     None,

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -36,6 +37,12 @@ impl Seen {
     pub fn from(&self) -> usize {
         let range = self.header("range").and_then(|text| text.strip_prefix("bytes="));
         range.and_then(|text| text.strip_suffix('-')).map_or(0, |text| text.parse().unwrap())
+    }
+
+    /// The part asked for, if its end is said.
+    pub fn part(&self) -> Option<Range<usize>> {
+        let (first, last) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+        Some(first.parse().ok()?..last.parse::<usize>().ok()? + 1)
     }
 }
 
@@ -90,6 +97,15 @@ impl Reply {
     pub fn rest(whole: &[u8], from: usize) -> Self {
         let range = format!("bytes {from}-{}/{}", whole.len() - 1, whole.len());
         Self::new(206, &whole[from..]).with("Content-Range", range)
+    }
+
+    /// 206 with a part of `whole`, or 416.
+    pub fn part(whole: &[u8], part: Range<usize>) -> Self {
+        let range = format!("bytes {}-{}/{}", part.start, part.end - 1, whole.len());
+        match whole.get(part) {
+            Some(bytes) => Self::new(206, bytes).with("Content-Range", range),
+            None => Self::new(416, ""),
+        }
     }
 
     /// With a header.

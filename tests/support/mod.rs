@@ -14,6 +14,7 @@ pub mod elf;
 pub mod file_systems;
 pub mod image;
 pub mod layer_model;
+pub mod lazy_layers;
 pub mod ld_so_cache;
 pub mod listing;
 pub mod lying_registry;

@@ -1,0 +1,260 @@
+//! Layers with a table of contents: only the files that are asked for are fetched, and the verdict is the same.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail this way")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use imglint::digest::Digest;
+use serde_json::{Value, json};
+use support::elf::{self, Elf};
+use support::image::{Tar, TestImage, dotnet_libraries, write_layout};
+use support::lazy_layers::{Form, LazyLayer};
+use support::lying_registry::{LyingRegistry, Reply};
+use support::tars::Member;
+use support::{Run, program, real_part};
+
+const FORMS: [Form; 2] = [Form::Stargz, Form::ZstdChunked];
+
+/// Bytes that cannot be compressed.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+/// Two layers: one with programs, libraries and six megabytes that nobody asks for, one that changes some of it.
+fn layers(form: Form, table: impl Fn(&mut Value)) -> [LazyLayer; 2] {
+    let program = Elf { gap: 3 << 20, ..Elf::program(elf::X86_64, "/lib64/ld-linux-x86-64.so.2") }.bytes();
+    let library = |name: &str, library: &Elf<'_>| (format!("usr/lib/x86_64-linux-gnu/{name}"), library.bytes());
+    let mut libraries: Vec<_> =
+        dotnet_libraries(elf::X86_64).iter().map(|(name, found)| library(name, found)).collect();
+    for name in ["libc.so.6", "ld-linux-x86-64.so.2"] {
+        libraries.push(library(name, &Elf::library(elf::X86_64, name)));
+    }
+    let data = noise(6 << 20);
+    let mut base = vec![
+        Member::folder("etc/"),
+        Member::file("etc/os-release", b"ID=debian\nVERSION_ID=12\n").mode(0o644),
+        Member::file("etc/passwd", b"root:x:0:0:root:/root:/bin/bash\n").mode(0o644),
+        Member::file("etc/empty", b"").mode(0o644),
+        Member::file("bin/bash", &program),
+        Member::symlink("bin/sh", "bash"),
+        Member::symlink("lib64", "usr/lib/x86_64-linux-gnu"),
+        Member::file("usr/share/data", &data).mode(0o644),
+        Member::file("bin/tool", b"#!/bin/bash\nexit 0\n"),
+        Member::hard_link("bin/other", "bin/tool"),
+        Member::file("bin/gone", b"#!/nowhere\n"),
+    ];
+    base.extend(libraries.iter().map(|(path, library)| Member::file(path, library)));
+    let top_data = noise(5 << 20);
+    let top = [
+        Member::file("usr/share/more", &top_data).mode(0o644),
+        Member::file("bin/.wh.gone", b"").mode(0o644),
+        Member::file("root/.bashrc", b"export PATH=/opt/tools/bin:$PATH\n").mode(0o644),
+        Member::file("opt/tools/bin/helm", b"#!/bin/missing\n"),
+    ];
+    [form.layer(&base, &table), form.layer(&top, &table)]
+}
+
+/// A registry with these layers as image `lazy:1`, which gives parts if `gives_parts`.
+fn registry(layers: &[LazyLayer], gives_parts: bool) -> LyingRegistry {
+    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.diff_id).collect();
+    let config = json!({
+        "os": "linux", "architecture": "amd64", "config": {"Env": ["PATH=/usr/bin:/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    let config = config.to_string().into_bytes();
+    let described = layers.iter().map(|layer| {
+        json!({"mediaType": layer.media_type, "digest": Digest::of(&layer.stored), "size": layer.stored.len(),
+               "annotations": layer.annotations})
+    });
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": Digest::of(&config),
+                   "size": config.len()},
+        "layers": described.collect::<Vec<_>>(),
+    });
+    let mut blobs: HashMap<String, Vec<u8>> =
+        layers.iter().map(|layer| (Digest::of(&layer.stored).to_string(), layer.stored.clone())).collect();
+    blobs.insert(Digest::of(&config).to_string(), config);
+    LyingRegistry::start(move |seen| {
+        if seen.path.ends_with("/manifests/1") {
+            return Reply::ok(manifest.to_string()).with("Content-Type", "application/vnd.oci.image.manifest.v1+json");
+        }
+        let Some(blob) = seen.path.rsplit('/').next().and_then(|digest| blobs.get(digest)) else {
+            return Reply::error(404, "NOT_FOUND", "not here");
+        };
+        match seen.part().filter(|_| gives_parts) {
+            Some(part) => Reply::part(blob, part),
+            None => Reply::ok(blob),
+        }
+    })
+}
+
+/// `imglint check` of the image, with a cache if there is one.
+fn check(server: &LyingRegistry, cache: Option<&Path>, arguments: &[&str]) -> Run {
+    let mut command = program();
+    if let Some(cache) = cache {
+        command.env_remove("IMGLINT_NO_CACHE").env("IMGLINT_CACHE", cache);
+    }
+    let image = format!("docker://{}/lazy:1", server.host());
+    Run::of(command.args(["check", "--report", "json", &image]).args(arguments))
+}
+
+/// The result without what tells how it was read.
+fn told(run: &Run) -> Value {
+    let mut result = run.result();
+    result["image"]["fetched_bytes"].take();
+    for layer in result["image"]["layers"].as_array_mut().unwrap() {
+        layer["read"].take();
+    }
+    result
+}
+
+/// As [`told`], without the size of the tar, which zstd:chunked layers do not say.
+fn told_but_for_size(run: &Run) -> Value {
+    let mut result = told(run);
+    result["image"]["uncompressed_bytes"].take();
+    result["facts"]["size"].take();
+    result
+}
+
+fn read(run: &Run) -> Vec<Value> {
+    let layers = run.result()["image"]["layers"].as_array().unwrap().clone();
+    layers.iter().map(|layer| layer["read"].clone()).collect()
+}
+
+fn fetched(run: &Run) -> u64 {
+    run.result()["image"]["fetched_bytes"].as_u64().unwrap()
+}
+
+#[test]
+fn what_nobody_asks_for_is_not_fetched_and_the_report_is_the_same() {
+    for form in FORMS {
+        let layers = layers(form, |_| {});
+        let server = registry(&layers, true);
+        let whole = check(&server, None, &["--whole-layers"]);
+        let total: usize = layers.iter().map(|layer| layer.stored.len()).sum();
+        assert!(fetched(&whole) as usize >= total, "{form:?}");
+        assert_eq!(read(&whole), ["whole", "whole"]);
+        for jobs in ["1", "8"] {
+            let part = check(&server, None, &["--jobs", jobs]);
+            assert_eq!(read(&part), ["part", "part"], "{form:?}: {}", part.stderr);
+            assert!(fetched(&part) < 1 << 20, "{form:?}: {} of {total} bytes", fetched(&part));
+            match form {
+                Form::Stargz => assert!(told(&part) == told(&whole)),
+                Form::ZstdChunked => assert!(told_but_for_size(&part) == told_but_for_size(&whole)),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_fetched_is_not_fetched_again() {
+    for form in FORMS {
+        let layers = layers(form, |_| {});
+        let server = registry(&layers, true);
+        let cache = tempfile::tempdir().unwrap();
+        let blobs = || server.seen().iter().filter(|seen| seen.part().is_some()).count();
+        let cold = check(&server, Some(cache.path()), &[]);
+        let asked = blobs();
+        assert!(asked > 0);
+        let warm = check(&server, Some(cache.path()), &[]);
+        assert_eq!(blobs(), asked, "{form:?}");
+        assert!(told(&warm) == told(&cold));
+        assert!(read(&cold) == ["part", "part"] && read(&warm) == read(&cold));
+        // What is read whole stays in its place.
+        let whole = check(&server, Some(cache.path()), &["--whole-layers"]);
+        let again = check(&server, Some(cache.path()), &[]);
+        assert_eq!(read(&again), read(&whole));
+        assert!(told(&again) == told(&whole));
+    }
+}
+
+#[test]
+fn a_registry_without_parts_gives_the_whole() {
+    for form in FORMS {
+        let layers = layers(form, |_| {});
+        let server = registry(&layers, false);
+        let run = check(&server, None, &[]);
+        assert_eq!(read(&run), ["whole", "whole"], "{form:?}");
+        assert!(told(&run) == told(&check(&server, None, &["--whole-layers"])));
+    }
+}
+
+#[test]
+fn a_table_that_is_not_right_is_not_believed() {
+    let other = format!("sha256:{}", "0".repeat(64));
+    let change = |name: &'static str, key: &'static str, value: Value| {
+        move |table: &mut Value| {
+            for entry in table["entries"].as_array_mut().unwrap() {
+                if entry["name"] == name && entry["type"] == "reg" {
+                    entry[key] = value.clone();
+                }
+            }
+        }
+    };
+    type Change = Box<dyn Fn(&mut Value)>;
+    let changes: [(&str, Change); 7] = [
+        ("another version", Box::new(|table| table["version"] = json!(2))),
+        ("a type that there is not", Box::new(change("bin/tool", "type", json!("door")))),
+        ("another file's digest", Box::new(change("bin/tool", "digest", json!(other)))),
+        ("no digest", Box::new(change("bin/tool", "digest", json!("")))),
+        ("a place outside", Box::new(change("bin/tool", "offset", json!(1_u64 << 40)))),
+        ("the middle of something", Box::new(change("bin/tool", "offset", json!(7)))),
+        ("another size", Box::new(change("bin/tool", "size", json!(5)))),
+    ];
+    for form in FORMS {
+        let right = told(&check(&registry(&layers(form, |_| {}), true), None, &["--whole-layers"]));
+        for (what, change) in &changes {
+            let run = check(&registry(&layers(form, change), true), None, &[]);
+            assert_eq!(read(&run)[0], "whole", "{form:?}, {what}");
+            assert_eq!(told(&run)["findings"], right["findings"], "{form:?}, {what}");
+        }
+        let mut layers = layers(form, |_| {});
+        for annotation in layers.iter_mut().flat_map(|layer| layer.annotations.as_object_mut().unwrap().values_mut()) {
+            if annotation.as_str().unwrap().starts_with("sha256:") {
+                *annotation = json!(other);
+            }
+        }
+        let run = check(&registry(&layers, true), None, &[]);
+        assert_eq!(read(&run), ["whole", "whole"], "{form:?}: not the manifest's table");
+        assert_eq!(told(&run)["findings"], right["findings"]);
+    }
+}
+
+#[test]
+fn skopeo_s_zstd_chunked_layers_are_fetched_in_part() {
+    let Some(registry) = real_part("a registry", "IMGLINT_TEST_REGISTRY") else { return };
+    let Some(image) = TestImage::like_this_machine(json!({"Env": ["PATH=/usr/bin:/bin"]})) else { return };
+    let image = image.ready().layer("COPY data /", &Tar::default().file("usr/share/data", 0o644, &noise(9 << 20)));
+    let folder = tempfile::tempdir().unwrap();
+    write_layout(folder.path(), &[(&image, "lazy")]);
+    let plain = folder.path().join("plain");
+    let name = format!("docker://{registry}/imglint/lazy:1.0.0");
+    let skopeo = |arguments: &[&str]| {
+        let mut command = Command::new("skopeo");
+        // Whose memory of what was pushed would take another compression for this one.
+        command.env("XDG_DATA_HOME", folder.path()).args(["--insecure-policy", "copy", "--quiet"]).args(arguments);
+        let output = command.output().expect("skopeo is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let plain = plain.to_str().unwrap();
+    skopeo(&["--dest-decompress", &format!("oci:{}:lazy", folder.path().display()), &format!("dir:{plain}")]);
+    let chunked = ["--dest-tls-verify=false", "--format", "oci", "--dest-compress-format", "zstd:chunked"];
+    skopeo(&[&chunked[..], &[&format!("dir:{plain}"), &name]].concat());
+    let check = |arguments: &[&str]| Run::of(program().args(["check", "--report", "json", &name]).args(arguments));
+    let (part, whole) = (check(&[]), check(&["--whole-layers"]));
+    assert_eq!(read(&part)[2], "part", "{}", part.stdout);
+    assert!(fetched(&part) + (8 << 20) < fetched(&whole));
+    assert!(told_but_for_size(&part) == told_but_for_size(&whole));
+    fs::remove_dir_all(plain).unwrap();
+}
