@@ -14,6 +14,7 @@ pub mod platform;
 pub mod printable;
 pub mod reference;
 pub mod spelling;
+mod tls;
 pub mod verdict;
 
 pub mod toml_file;

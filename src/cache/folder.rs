@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::{FORMAT, Store};
+use super::{FORMAT, Store, Usage};
 
 /// A use is noted if the last one was longer ago: to find what was used least, minutes do.
 const NOTED: Duration = Duration::from_secs(600);
@@ -23,42 +23,30 @@ pub(super) struct FolderStore {
     parts: AtomicU64,
 }
 
-/// How much a cache holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// How many entries.
-    pub entries: usize,
-    /// Their size on disk, in bytes.
-    pub bytes: u64,
+/// What the cache in this folder holds.
+pub(super) fn usage(folder: &Path) -> Usage {
+    let files = files(folder);
+    Usage { entries: files.len(), bytes: files.iter().map(|file| file.bytes).sum() }
 }
 
-impl Usage {
-    /// What the cache in this folder holds.
-    #[must_use]
-    pub fn of(folder: &Path) -> Self {
-        let files = files(folder);
-        Self { entries: files.len(), bytes: files.iter().map(|file| file.bytes).sum() }
-    }
-
-    /// Removes what the cache in this folder holds; other files stay. Gives what was removed.
-    ///
-    /// # Errors
-    /// A file cannot be removed.
-    pub fn clear(folder: &Path) -> io::Result<Self> {
-        let mut removed = Self::default();
-        for file in files(folder) {
-            match fs::remove_file(&file.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            removed = Self { entries: removed.entries + 1, bytes: removed.bytes + file.bytes };
+/// Removes what the cache in this folder holds; other files stay. Gives what was removed.
+///
+/// # Errors
+/// A file cannot be removed.
+pub(super) fn clear(folder: &Path) -> io::Result<Usage> {
+    let mut removed = Usage::default();
+    for file in files(folder) {
+        match fs::remove_file(&file.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
-        // Folders with something else in them stay.
-        for folder in formats(folder) {
-            let _ = fs::remove_dir(folder);
-        }
-        Ok(removed)
+        removed = Usage { entries: removed.entries + 1, bytes: removed.bytes + file.bytes };
     }
+    // Folders with something else in them stay.
+    for folder in formats(folder) {
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(removed)
 }
 
 /// Where this machine keeps such things: `$XDG_CACHE_HOME`, else `~/.cache` (XDG Base Directory Specification),
@@ -159,9 +147,18 @@ struct Kept {
     is_part: bool,
 }
 
+/// Whether this is the name of a format.
+pub(super) fn is_format(name: &str) -> bool {
+    name.len() == FORMAT.trim().len() && name.bytes().all(|c| c.is_ascii_hexdigit())
+}
+
+/// Whether this is the name of an entry.
+pub(super) fn is_entry(name: &str) -> bool {
+    ["stored-sha", "layer-sha", "part-sha", "image-sha"].iter().any(|start| name.starts_with(start))
+}
+
 /// The folders of all formats.
 fn formats(folder: &Path) -> Vec<PathBuf> {
-    let is_format = |name: &str| name.len() == FORMAT.trim().len() && name.bytes().all(|c| c.is_ascii_hexdigit());
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_name().to_str().is_some_and(is_format)).map(|entry| entry.path()).collect()
 }

@@ -7,8 +7,11 @@
 mod entry;
 mod folder;
 mod memory;
+mod place;
+mod shared;
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,11 +21,16 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::layer::LayerIndex;
 use folder::FolderStore;
-pub use folder::{Usage, folder_of_this_machine};
+pub use folder::folder_of_this_machine;
 use memory::MemoryStore;
+pub use place::{NotAPlace, Place};
+use shared::SharedStore;
 
 /// Changes whenever the code that makes indexes does (`tests/cache.rs` holds that).
 pub const FORMAT: &str = include_str!("format.txt");
+
+/// How much images of one run share without another place, in bytes of compressed indexes: some hundred large layers.
+pub const SHARED: usize = 32 << 20;
 
 /// Where entries are kept, by name.
 trait Store: Send + Sync {
@@ -30,6 +38,45 @@ trait Store: Send + Sync {
     fn get(&self, name: &str) -> Option<Vec<u8>>;
     /// Keeps an entry, or does not: nothing depends on it.
     fn put(&self, name: &str, bytes: Vec<u8>);
+    /// Ends what is still going on; tells why the store was of no use, if it was not.
+    fn finish(&self) -> Option<String> {
+        None
+    }
+}
+
+/// How much a cache holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many entries.
+    pub entries: usize,
+    /// Their size as stored, in bytes.
+    pub bytes: u64,
+}
+
+impl Usage {
+    /// What the cache at this place holds.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn of(place: &Place) -> io::Result<Self> {
+        match (place, shared::open(place).map_err(io::Error::other)?) {
+            (_, Some(far)) => far.usage().map_err(io::Error::other),
+            (Place::Folder(folder), _) => Ok(folder::usage(folder)),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    /// Removes what the cache at this place holds, of all formats; what else is there stays. Gives what was removed.
+    ///
+    /// # Errors
+    /// It cannot be reached, or an entry cannot be removed.
+    pub fn clear(place: &Place) -> io::Result<Self> {
+        match (place, shared::open(place).map_err(io::Error::other)?) {
+            (_, Some(far)) => far.clear().map_err(io::Error::other),
+            (Place::Folder(folder), _) => folder::clear(folder),
+            _ => Ok(Self::default()),
+        }
+    }
 }
 
 /// Kept layer indexes.
@@ -37,6 +84,7 @@ pub struct Cache {
     store: Box<dyn Store>,
     /// One lock a layer that is being read, so that no other image reads it at the same time.
     reading: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    trouble: Option<String>,
 }
 
 /// What a layer's digest leads to.
@@ -48,6 +96,18 @@ struct Stored {
 }
 
 impl Cache {
+    /// A cache at a place; `limit` is for folders. One that cannot be reached is told of by [`Cache::finish`], and kept
+    /// in memory.
+    #[must_use]
+    pub fn at(place: &Place, limit: u64) -> Self {
+        match (place, shared::open(place)) {
+            (Place::Folder(folder), _) => Self::in_folder(folder.clone(), limit),
+            (_, Ok(Some(far))) => Self::new(Box::new(SharedStore::new(far))),
+            (_, Ok(None)) => Self::in_memory(SHARED),
+            (_, Err(why)) => Self { trouble: Some(why), ..Self::in_memory(SHARED) },
+        }
+    }
+
     /// A cache in a folder, which is made once there is something to keep. It is kept below `limit` bytes when it is
     /// dropped.
     #[must_use]
@@ -62,7 +122,7 @@ impl Cache {
     }
 
     fn new(store: Box<dyn Store>) -> Self {
-        Self { store, reading: Mutex::new(HashMap::new()) }
+        Self { store, reading: Mutex::new(HashMap::new()), trouble: None }
     }
 
     /// The index of the layer whose `bytes` as stored have this digest: the kept one, else what `read` gives, which is
@@ -125,6 +185,12 @@ impl Cache {
     /// Keeps something of an image by its id.
     pub fn keep_image(&self, id: &Digest, kept: &impl Serialize) {
         self.put(&name("image", id), kept);
+    }
+
+    /// Ends what is still being kept, and tells why nothing could be, if so: the end of a sentence.
+    #[must_use]
+    pub fn finish(&self) -> Option<String> {
+        self.trouble.clone().or_else(|| self.store.finish())
     }
 
     fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {

@@ -96,6 +96,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     }
     let mut report = Report::new(started.to_string(), start.elapsed(), results);
     report.warnings = plan.gate.apply(&mut report, jiff::tz::Offset::UTC.to_datetime(started).date());
+    report.warnings.extend(reader.cache_trouble());
     // The report for people says it itself.
     let is_told =
         !arguments.quiet && plan.reports.iter().all(|one| one.file.is_some() || one.format == ReportFormat::Text);
@@ -170,6 +171,9 @@ pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
     let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
     let reader = Reader::new(&sources, wanted, &targets, FailOn::Error, 1);
     let images = reader.read(&arguments.image).map_err(Failure)?;
+    if let Some(trouble) = reader.cache_trouble() {
+        super::complain(&format!("warning: {trouble}"));
+    }
     for ReadImage { report, facts, .. } in images {
         let document = serde_json::json!({ "image": report, "facts": facts });
         print(&format!("{document:#}\n"))?;

@@ -22,7 +22,7 @@ use crate::image::registry::{self, RegistryOptions};
 use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
 use crate::layer::LayerIndex;
 use crate::parameters::size;
-use crate::printable::excerpt;
+use crate::printable::{excerpt, printable};
 use crate::reference::{ImageReference, NotAReference};
 use crate::report::{ImageReport, LayerRead};
 use crate::rootfs::windows::{WindowsFiles, WindowsLayer, fold};
@@ -157,6 +157,13 @@ impl<'a> Reader<'a> {
                 Ok((facts, reading.read_of_layers(), reading.elsewhere))
             }
         }
+    }
+
+    /// Why the cache was of no use, if it was not. Asked for when all is read.
+    pub(super) fn cache_trouble(&self) -> Option<String> {
+        let why = self.cache.as_ref()?.finish()?;
+        let place = self.arguments.cache.place.as_ref().map(ToString::to_string).unwrap_or_default();
+        Some(format!("the cache {} is of no use: {why}", printable(&place)))
     }
 
     /// How many images are read at a time.

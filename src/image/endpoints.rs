@@ -137,7 +137,7 @@ pub fn open(endpoint: &Endpoint) -> Result<(Docker, Runtime), String> {
 fn connect(endpoint: &Endpoint) -> Result<Docker, String> {
     let version = bollard::API_DEFAULT_VERSION;
     let url = endpoint.url.as_str();
-    super::tls::ready();
+    crate::tls::ready();
     let docker = match url.split_once("://") {
         #[cfg(unix)]
         Some(("unix", path)) => {

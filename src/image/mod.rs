@@ -26,7 +26,6 @@ mod open;
 pub mod read;
 pub mod registry;
 mod stream;
-mod tls;
 
 pub use error::{Error, ErrorKind};
 pub use folder::mounted_folder;

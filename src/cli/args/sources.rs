@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::values::{duration, size};
+use crate::cache::Place;
 use crate::image::registry::RegistrySettings;
 use crate::platform::PlatformChoice;
 
@@ -73,13 +74,14 @@ pub struct SourceArguments {
 /// Where indexes of layers are kept, so that a layer is fetched and read only once.
 #[derive(Clone, Debug, Args)]
 pub struct CacheArguments {
-    /// The folder in which what was read of layers is kept. Default: imglint in the user's folder for caches.
-    #[arg(long = "cache", value_name = "DIR", env = "IMGLINT_CACHE")]
-    pub folder: Option<PathBuf>,
+    /// Where what was read of layers is kept: a folder, or a store that machines share, s3://BUCKET/PREFIX, gs://…,
+    /// az://…, redis://HOST. Default: imglint in the user's folder for caches.
+    #[arg(long = "cache", value_name = "DIR|URL", env = "IMGLINT_CACHE", hide_env_values = true)]
+    pub place: Option<Place>,
     /// Keep nothing, and use nothing that was kept.
-    #[arg(long, env = "IMGLINT_NO_CACHE", conflicts_with = "folder")]
+    #[arg(long, env = "IMGLINT_NO_CACHE", conflicts_with = "place")]
     pub no_cache: bool,
-    /// How much is kept at most; what was used least goes first.
+    /// How much is kept in a folder at most; what was used least goes first.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GB", env = "IMGLINT_CACHE_SIZE")]
     pub cache_size: u64,
 }
@@ -90,9 +92,9 @@ pub struct CacheCommandArguments {
     /// What to do with it.
     #[arg(value_enum, value_name = "ACTION")]
     pub action: CacheAction,
-    /// The folder. Default: imglint in the user's folder for caches.
-    #[arg(long = "cache", value_name = "DIR", env = "IMGLINT_CACHE")]
-    pub folder: Option<PathBuf>,
+    /// Where it is. Default: imglint in the user's folder for caches.
+    #[arg(long = "cache", value_name = "DIR|URL", env = "IMGLINT_CACHE", hide_env_values = true)]
+    pub place: Option<Place>,
 }
 
 /// What can be done with the cache.

@@ -37,7 +37,7 @@ impl Clients {
     /// # Errors
     /// A certificate file that is missing or holds none.
     pub(super) fn new(registry: &str, options: &RegistryOptions) -> Result<Self> {
-        crate::image::tls::ready();
+        crate::tls::ready();
         let mut authorities = Vec::new();
         for path in &options.ca {
             authorities.extend(certificates_at(path)?);
@@ -93,6 +93,7 @@ impl Clients {
     fn make(&self, kind: Kind) -> Result<Client> {
         // Only HTTP/1.1: in one HTTP/2 connection a layer that is read slowly would hold up the others.
         let mut builder = Client::builder()
+            .http1_only()
             .user_agent(concat!("imglint/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .referer(false)
