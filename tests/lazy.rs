@@ -141,7 +141,7 @@ fn what_nobody_asks_for_is_not_fetched_and_the_report_is_the_same() {
     for form in FORMS {
         let layers = layers(form, |_| {});
         let server = registry(&layers, true);
-        let whole = check(&server, None, &["--whole-layers"]);
+        let whole = check(&server, None, &["--verify-layers"]);
         let total: usize = layers.iter().map(|layer| layer.stored.len()).sum();
         assert!(fetched(&whole) as usize >= total, "{form:?}");
         assert_eq!(read(&whole), ["whole", "whole"]);
@@ -172,7 +172,7 @@ fn what_was_fetched_is_not_fetched_again() {
         assert!(told(&warm) == told(&cold));
         assert!(read(&cold) == ["part", "part"] && read(&warm) == read(&cold));
         // What is read whole stays in its place.
-        let whole = check(&server, Some(cache.path()), &["--whole-layers"]);
+        let whole = check(&server, Some(cache.path()), &["--verify-layers"]);
         let again = check(&server, Some(cache.path()), &[]);
         assert_eq!(read(&again), read(&whole));
         assert!(told(&again) == told(&whole));
@@ -186,7 +186,7 @@ fn a_registry_without_parts_gives_the_whole() {
         let server = registry(&layers, false);
         let run = check(&server, None, &[]);
         assert_eq!(read(&run), ["whole", "whole"], "{form:?}");
-        assert!(told(&run) == told(&check(&server, None, &["--whole-layers"])));
+        assert!(told(&run) == told(&check(&server, None, &["--verify-layers"])));
     }
 }
 
@@ -213,7 +213,7 @@ fn a_table_that_is_not_right_is_not_believed() {
         ("another size", Box::new(change("bin/tool", "size", json!(5)))),
     ];
     for form in FORMS {
-        let right = told(&check(&registry(&layers(form, |_| {}), true), None, &["--whole-layers"]));
+        let right = told(&check(&registry(&layers(form, |_| {}), true), None, &["--verify-layers"]));
         for (what, change) in &changes {
             let run = check(&registry(&layers(form, change), true), None, &[]);
             assert_eq!(read(&run)[0], "whole", "{form:?}, {what}");
@@ -252,7 +252,7 @@ fn skopeo_s_zstd_chunked_layers_are_fetched_in_part() {
     let chunked = ["--dest-tls-verify=false", "--format", "oci", "--dest-compress-format", "zstd:chunked"];
     skopeo(&[&chunked[..], &[&format!("dir:{plain}"), &name]].concat());
     let check = |arguments: &[&str]| Run::of(program().args(["check", "--report", "json", &name]).args(arguments));
-    let (part, whole) = (check(&[]), check(&["--whole-layers"]));
+    let (part, whole) = (check(&[]), check(&["--verify-layers"]));
     assert_eq!(read(&part)[2], "part", "{}", part.stdout);
     assert!(fetched(&part) + (8 << 20) < fetched(&whole));
     assert!(told_but_for_size(&part) == told_but_for_size(&whole));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::{FORMAT, Store, Usage};
+use super::{FORMAT, KINDS, Store, Usage};
 
 /// A use is noted if the last one was longer ago: to find what was used least, minutes do.
 const NOTED: Duration = Duration::from_secs(600);
@@ -154,7 +154,7 @@ pub(super) fn is_format(name: &str) -> bool {
 
 /// Whether this is the name of an entry.
 pub(super) fn is_entry(name: &str) -> bool {
-    ["stored-sha", "layer-sha", "part-sha", "image-sha"].iter().any(|start| name.starts_with(start))
+    KINDS.iter().any(|kind| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with("-sha")))
 }
 
 /// The folders of all formats.
@@ -165,8 +165,6 @@ fn formats(folder: &Path) -> Vec<PathBuf> {
 
 /// The entries of all formats. Other files in the folder are nobody's here.
 fn files(folder: &Path) -> Vec<Kept> {
-    let is_entry =
-        |name: &str| ["stored-sha", "layer-sha", "part-sha", "image-sha"].iter().any(|start| name.starts_with(start));
     let entries = formats(folder).into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     entries
         .filter_map(|entry| {

@@ -1,8 +1,8 @@
 //! Keeps the indexes of layers from one run to the next, and within one run from image to image.
 //!
-//! An index is a pure function of a layer's bytes, so it is kept by the layer's DiffID; a link leads there from the
-//! digest of the bytes as they are stored in a registry. What is kept was verified before, and is believed only if it is
-//! whole and was made by the same code ([`FORMAT`]).
+//! An index is a pure function of a layer's bytes, so it is kept by the digest that proves them: in a registry that of the
+//! layer as stored, in an engine the DiffID. What is kept was verified before, and is believed only if it is whole and was
+//! made by the same code ([`FORMAT`]).
 
 mod entry;
 mod folder;
@@ -15,10 +15,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::layer::LayerIndex;
 use folder::FolderStore;
 pub use folder::folder_of_this_machine;
@@ -28,6 +28,16 @@ use shared::SharedStore;
 
 /// Changes whenever the code that makes indexes does (`tests/cache.rs` holds that).
 pub const FORMAT: &str = include_str!("format.txt");
+
+/// The kinds of entries: the index of a layer by the digest of its bytes as stored, the same by DiffID, what an engine's
+/// image consists of by its id, which layers a registry's image has by the digest of its configuration, a manifest or
+/// configuration by its digest.
+const BLOB: &str = "blob";
+const LAYER: &str = "layer";
+const IMAGE: &str = "image";
+const LAYERS_OF: &str = "layers-of";
+const DOCUMENT: &str = "document";
+const KINDS: [&str; 5] = [BLOB, LAYER, IMAGE, LAYERS_OF, DOCUMENT];
 
 /// How much images of one run share without another place, in bytes of compressed indexes: some hundred large layers.
 pub const SHARED: usize = 32 << 20;
@@ -87,14 +97,6 @@ pub struct Cache {
     trouble: Option<String>,
 }
 
-/// What a layer's digest leads to.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    /// The size of the bytes that have the digest.
-    bytes: u64,
-    diff_id: Digest,
-}
-
 impl Cache {
     /// A cache at a place; `limit` is for folders. One that cannot be reached is told of by [`Cache::finish`], and kept
     /// in memory.
@@ -125,8 +127,8 @@ impl Cache {
         Self { store, reading: Mutex::new(HashMap::new()), trouble: None }
     }
 
-    /// The index of the layer whose `bytes` as stored have this digest: the kept one, else what `read` gives, which is
-    /// then kept. Whoever asks for a layer that is being read waits for it.
+    /// The index of the layer whose `bytes` as stored have this digest: the kept one if it `is_enough`, else what `read`
+    /// gives, which is then kept. Whoever asks for a layer that is being read waits for it.
     ///
     /// # Errors
     /// What `read` says.
@@ -134,57 +136,82 @@ impl Cache {
         &self,
         digest: &Digest,
         bytes: u64,
+        is_enough: impl FnOnce(&LayerIndex) -> bool,
         read: impl FnOnce() -> Result<Arc<LayerIndex>, E>,
     ) -> Result<Arc<LayerIndex>, E> {
-        let name = name("stored", digest);
+        let name = name(BLOB, digest);
         let turn = Arc::clone(lock(&self.reading).entry(name.clone()).or_default());
         let _turn = lock(&turn);
-        let known = self.get::<Stored>(&name).filter(|stored| stored.bytes == bytes);
-        if let Some(index) = known.and_then(|stored| self.index(&stored.diff_id)) {
-            return Ok(index);
+        let known = self.get::<(u64, LayerIndex)>(&name).filter(|(stored, index)| *stored == bytes && index.is_sound());
+        if let Some((_, index)) = known.filter(|(_, index)| is_enough(index)) {
+            return Ok(Arc::new(index));
         }
         let index = read()?;
-        if let Some(diff_id) = self.keep_index(&index) {
-            self.put(&name, &Stored { bytes, diff_id });
-        }
+        self.put(&name, &(bytes, index.as_ref()));
         Ok(index)
+    }
+
+    /// Keeps what is known by now of such a layer.
+    pub fn keep_layer(&self, digest: &Digest, bytes: u64, index: &LayerIndex) {
+        self.put(&name(BLOB, digest), &(bytes, index));
+    }
+
+    /// Keeps of which layers a registry's image consists, by the digest of its configuration.
+    pub fn keep_layers_of(&self, configuration: &Digest, layers: &[Digest]) {
+        let name = name(LAYERS_OF, configuration);
+        if self.get::<Vec<Digest>>(&name).as_deref() != Some(layers) {
+            self.put(&name, &layers);
+        }
+    }
+
+    /// Whether all layers of the image with this configuration were read whole from a registry.
+    #[must_use]
+    pub fn has_layers_of(&self, configuration: &Digest) -> bool {
+        let layers: Option<Vec<Digest>> = self.get(&name(LAYERS_OF, configuration));
+        let is_whole = |layer: &Digest| {
+            let kept: Option<(u64, LayerIndex)> = self.get(&name(BLOB, layer));
+            kept.is_some_and(|(_, index)| !index.is_part())
+        };
+        layers.is_some_and(|layers| layers.iter().all(is_whole))
     }
 
     /// The index of the layer with this DiffID.
     #[must_use]
     pub fn index(&self, diff_id: &Digest) -> Option<Arc<LayerIndex>> {
-        let index: LayerIndex = self.get(&name("layer", diff_id))?;
+        let index: LayerIndex = self.get(&name(LAYER, diff_id))?;
         (index.diff_id.as_ref() == Some(diff_id) && index.is_sound()).then(|| Arc::new(index))
     }
 
     /// Keeps an index, if it has a DiffID to keep it by.
     pub fn keep_index(&self, index: &LayerIndex) -> Option<Digest> {
         let diff_id = index.diff_id.clone()?;
-        self.put(&name("layer", &diff_id), index);
+        self.put(&name(LAYER, &diff_id), index);
         Some(diff_id)
-    }
-
-    /// What was kept of a layer that was fetched in part, by the digest and the size of its bytes as stored.
-    #[must_use]
-    pub fn part(&self, digest: &Digest, bytes: u64) -> Option<Arc<LayerIndex>> {
-        let (stored, index): (u64, LayerIndex) = self.get(&name("part", digest))?;
-        (stored == bytes && index.diff_id.is_none() && index.is_sound()).then(|| Arc::new(index))
-    }
-
-    /// Keeps what is known of a layer that was fetched in part.
-    pub fn keep_part(&self, digest: &Digest, bytes: u64, index: &LayerIndex) {
-        self.put(&name("part", digest), &(bytes, index));
     }
 
     /// What was kept of an image by its id.
     #[must_use]
     pub fn image<T: DeserializeOwned>(&self, id: &Digest) -> Option<T> {
-        self.get(&name("image", id))
+        self.get(&name(IMAGE, id))
+    }
+
+    /// A manifest or a configuration with this digest.
+    #[must_use]
+    pub fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let bytes: Vec<u8> = self.get(&name(DOCUMENT, digest))?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(&bytes);
+        (hasher.finish() == *digest).then_some(bytes)
+    }
+
+    /// Keeps such a document.
+    pub fn keep_document(&self, digest: &Digest, bytes: &[u8]) {
+        self.put(&name(DOCUMENT, digest), &bytes);
     }
 
     /// Keeps something of an image by its id.
     pub fn keep_image(&self, id: &Digest, kept: &impl Serialize) {
-        self.put(&name("image", id), kept);
+        self.put(&name(IMAGE, id), kept);
     }
 
     /// Ends what is still being kept, and tells why nothing could be, if so: the end of a sentence.
@@ -235,7 +262,7 @@ mod tests {
             count += 1;
             Ok::<_, Infallible>(index())
         };
-        let found = cache.layer(&digest(text), bytes, read).unwrap();
+        let found = cache.layer(&digest(text), bytes, |_| true, read).unwrap();
         assert_eq!(found, index());
         count
     }
@@ -263,7 +290,7 @@ mod tests {
             all
         };
         reads(&cache, "a", 9);
-        assert_eq!(files().len(), 2);
+        assert_eq!(files().len(), 1);
         for file in files() {
             let whole = fs::read(&file).unwrap();
             for at in [0, 10, whole.len() - 1] {
@@ -277,7 +304,7 @@ mod tests {
             assert_eq!(reads(&cache, "a", 9), 1);
         }
         reads(&cache, "b", 9);
-        let [a, b] = ["a", "b"].map(|text| folder.path().join(FORMAT.trim()).join(name("stored", &digest(text))));
+        let [a, b] = ["a", "b"].map(|text| folder.path().join(FORMAT.trim()).join(name(BLOB, &digest(text))));
         fs::copy(a, &b).unwrap();
         assert_eq!(reads(&cache, "b", 9), 1, "an entry says whose it is");
     }
@@ -288,7 +315,7 @@ mod tests {
         let cache = Cache::in_folder(folder.path().to_owned(), 1 << 20);
         cache.keep_image(&digest("old"), &"x");
         cache.keep_image(&digest("new"), &"y");
-        let path = |text: &str| folder.path().join(FORMAT.trim()).join(name("image", &digest(text)));
+        let path = |text: &str| folder.path().join(FORMAT.trim()).join(name(IMAGE, &digest(text)));
         let old = std::time::SystemTime::now() - std::time::Duration::from_secs(9000);
         for text in ["old", "new"] {
             fs::File::options().write(true).open(path(text)).unwrap().set_modified(old).unwrap();
@@ -313,7 +340,7 @@ mod tests {
         };
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| cache.layer(&digest("a"), 9, read).unwrap());
+                scope.spawn(|| cache.layer(&digest("a"), 9, |_| true, read).unwrap());
             }
         });
         assert_eq!(count.into_inner(), 1);

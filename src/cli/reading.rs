@@ -17,7 +17,7 @@ use crate::facts::configuration::instruction;
 use crate::facts::programs::Wanted;
 use crate::facts::windows::base_layers;
 use crate::facts::{Content, Facts, Layers, gather};
-use crate::image::read::ReadOptions;
+use crate::image::read::{Depth, ReadOptions};
 use crate::image::registry::{self, RegistryOptions};
 use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
 use crate::layer::LayerIndex;
@@ -27,6 +27,7 @@ use crate::reference::{ImageReference, NotAReference};
 use crate::report::{ImageReport, LayerRead};
 use crate::rootfs::windows::{WindowsFiles, WindowsLayer, fold};
 use crate::rootfs::{Rootfs, StackedLayer};
+use crate::tables;
 use crate::verdict::{Outcome, Severity};
 
 /// Up to which size a layer is read whatever it may be needed for, and how much of such layers in all, in bytes.
@@ -64,6 +65,8 @@ impl<'a> Reader<'a> {
         fail_on: FailOn,
         images: usize,
     ) -> Self {
+        // While the network is waited for.
+        tables::read_ahead();
         // One layer keeps a core busy; a second one hides the waiting for the network.
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let all_jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
@@ -133,7 +136,7 @@ impl<'a> Reader<'a> {
                 if let Some(why) = image.layers.iter().find_map(|layer| self.why_not_fetched(layer)) {
                     return Ok((gather(Content::OutOfReach(&why)), none(), 0));
                 }
-                let (source, options) = (opened.source.as_ref(), self.read_options(progress));
+                let (source, options) = (opened.source.as_ref(), self.read_options(Depth::Asked, progress));
                 let mut layers = image::read::layers(source, image, options)?;
                 // What is asked for shows what else is to be asked for, as libraries do.
                 let facts = loop {
@@ -146,10 +149,8 @@ impl<'a> Reader<'a> {
                     }
                     image::read::complete(source, image, &mut layers, &unread, options)?;
                 };
-                let is_known =
-                    |(layer, index): (&Layer, &Arc<LayerIndex>)| layer.diff_id.is_none() || index.diff_id.is_some();
-                let read = image.layers.iter().zip(&layers).map(is_known);
-                Ok((facts, read.map(|all| if all { LayerRead::Whole } else { LayerRead::Part }).collect(), 0))
+                let read = layers.iter().map(|index| if index.is_part() { LayerRead::Part } else { LayerRead::Whole });
+                Ok((facts, read.collect(), 0))
             }
             Layers::AsNeeded => {
                 let mut reading = WindowsReading::new(self, opened, image, progress);
@@ -171,13 +172,10 @@ impl<'a> Reader<'a> {
         self.images_at_once
     }
 
-    fn read_options<'r>(&'r self, progress: &'r Reading) -> ReadOptions<'r> {
-        ReadOptions {
-            jobs: self.jobs,
-            cache: self.cache.as_deref(),
-            in_part: !self.arguments.whole_layers,
-            progress: Some(progress),
-        }
+    /// How layers are read: as deep as this, or deeper if they are to be verified.
+    fn read_options<'r>(&'r self, depth: Depth, progress: &'r Reading) -> ReadOptions<'r> {
+        let depth = if self.arguments.verify_layers { Depth::Verified } else { depth };
+        ReadOptions { jobs: self.jobs, cache: self.cache.as_deref(), depth, progress: Some(progress) }
     }
 
     /// Why a layer is not fetched, if it is too large for that, or none is to be.
@@ -273,7 +271,7 @@ impl<'a> WindowsReading<'a> {
             self.opened.source.as_ref(),
             self.image,
             &is_chosen,
-            self.reader.read_options(self.progress),
+            self.reader.read_options(Depth::Whole, self.progress),
         )?;
         for (number, index) in read.into_iter().enumerate() {
             if let Some(index) = index {
@@ -287,7 +285,8 @@ impl<'a> WindowsReading<'a> {
 
     /// Reads a layer until one file of each group has been seen; without groups to its end.
     fn read_until(&mut self, number: usize, groups: Vec<Vec<String>>) -> image::Result<()> {
-        let layer = &self.image.layers[number];
+        let (source, layer) = (self.opened.source.as_ref(), &self.image.layers[number]);
+        let depth = self.reader.read_options(Depth::Whole, self.progress).depth;
         let has_end = !groups.is_empty();
         let mut groups: Vec<BTreeSet<String>> = groups.into_iter().map(|group| group.into_iter().collect()).collect();
         let mut enough = move |path: &str| {
@@ -295,7 +294,7 @@ impl<'a> WindowsReading<'a> {
             groups.retain(|group| !group.contains(&path));
             has_end && groups.is_empty()
         };
-        let read = match image::read::layer_until(self.opened.source.as_ref(), layer, &mut enough) {
+        let read = match image::read::layer_until(source, layer, depth, &mut enough) {
             Err(error) if layer.is_foreign() && error.kind() == ErrorKind::NotFound => {
                 if !self.reader.arguments.allow_foreign_urls {
                     self.layers[number].why_not = "it is a foreign layer that is not kept where the image is; \
@@ -311,7 +310,7 @@ impl<'a> WindowsReading<'a> {
                     Err(error) => return Err(error),
                     Ok(place) => {
                         let stream = place.registry.open_blob(layer)?;
-                        let read = image::read::stream_until(stream, layer, &mut enough)?;
+                        let read = image::read::stream_until(stream, layer, depth, &mut enough)?;
                         self.elsewhere += image::Source::bytes_fetched(&place.registry).unwrap_or_default();
                         read
                     }

@@ -13,11 +13,10 @@ use tokio::runtime::Runtime;
 use super::docker_archive::DockerArchive;
 use super::endpoints::{Endpoint, endpoints, open};
 use super::open::SourceOptions;
-use super::read::{ReadOptions, layers};
+use super::read::{Depth, ReadOptions, layers};
 use super::registry::{Registry, RegistryOptions, Retries};
 use super::stream::Stream;
 use super::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind};
-use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::platform::PlatformChoice;
 use crate::printable::excerpt;
@@ -138,7 +137,8 @@ impl Found {
             return Ok(made(files, None));
         }
         let is_large = self.image.size.is_some_and(|size| size >= LARGE);
-        let is_known = || options.cache.as_deref().is_some_and(|cache| self.is_indexed(cache));
+        let is_known =
+            || options.cache.as_deref().is_some_and(|cache| id.as_ref().is_some_and(|id| cache.has_layers_of(id)));
         let by_digest = id.as_ref().zip(digest.as_ref()).filter(|_| is_large || is_known());
         let from_registry = by_digest.and_then(|(id, digest)| from_registry(&what, name, id, digest, options));
         let (files, fetched) = match from_registry {
@@ -149,13 +149,6 @@ impl Found {
             files.remember(cache, id);
         }
         Ok(made(files, fetched))
-    }
-
-    /// Whether all layers were read before, of whichever image.
-    fn is_indexed(&self, cache: &Cache) -> bool {
-        let layers = self.image.root_fs.as_ref().and_then(|layers| layers.layers.as_ref());
-        let is_indexed = |diff_id: &String| diff_id.parse().is_ok_and(|diff_id| cache.index(&diff_id).is_some());
-        layers.is_some_and(|layers| layers.iter().all(is_indexed))
     }
 
     /// Exports the image and reads it while it streams.
@@ -197,11 +190,12 @@ fn from_registry(
         ..options.registry.clone()
     };
     let registry = Registry::open(&name, &patience.of(&name.registry, &name.registry)).ok()?;
+    let registry = registry.keeping(options.cache.clone());
     let images = registry.images(&PlatformChoice::All).ok()?;
     // An engine calls an image by the digest of its configuration, which no other image has.
     let image = images.iter().find(|image| image.config_digest.as_ref() == Some(id))?;
     let (jobs, cache) = (options.jobs.max(1), options.cache.as_deref());
-    let reading = ReadOptions { jobs, cache, in_part: false, progress: None };
+    let reading = ReadOptions { jobs, cache, depth: Depth::Whole, progress: None };
     let layers = layers(&registry, image, reading).ok()?;
     let configuration = registry.configuration_document(id).ok()?;
     Some((Stream::of_parts(what, configuration, layers), registry.bytes_fetched()))

@@ -3,6 +3,7 @@
 
 use super::manifest::{Descriptor, Document, Index, Manifest};
 use super::{Error, ErrorKind, Image, Layer, ManifestKind, Result, config, manifest};
+use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::layer::TocHint;
 use crate::platform::{Platform, PlatformChoice};
@@ -34,6 +35,41 @@ pub trait Documents {
     /// # Errors
     /// It is not there, or is not what the descriptor says.
     fn configuration(&self, descriptor: &Descriptor) -> Result<Vec<u8>>;
+}
+
+/// Documents that are kept once they were read, by their digests.
+pub struct Kept<'a> {
+    /// Where they come from.
+    pub documents: &'a dyn Documents,
+    /// Where they are kept.
+    pub cache: &'a Cache,
+}
+
+impl Kept<'_> {
+    fn document(&self, descriptor: &Descriptor, read: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
+        let kept = self.cache.document(&descriptor.digest);
+        if let Some(bytes) = kept.filter(|bytes| bytes.len() as u64 == descriptor.size) {
+            return Ok(bytes);
+        }
+        let bytes = read()?;
+        self.cache.keep_document(&descriptor.digest, &bytes);
+        Ok(bytes)
+    }
+}
+
+impl Documents for Kept<'_> {
+    /// What a name stands for may change, so it is always asked for.
+    fn root(&self) -> Result<Fetched> {
+        self.documents.root()
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.document(descriptor, || self.documents.manifest(descriptor))
+    }
+
+    fn configuration(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.document(descriptor, || self.documents.configuration(descriptor))
+    }
 }
 
 /// A document with what is known about it.

@@ -135,7 +135,7 @@ fn files(
 fn file(index: &LayerIndex, extent: &Extent, stored: impl Read + Send) -> Result<Option<Detail>> {
     let broken = |error: std::io::Error| Error::from_io("a file of the layer", error);
     let (path, size) = index.file(extent.entry).unwrap_or_default();
-    let (_, mut content) = decompress::open(stored).map_err(broken)?;
+    let (_, mut content) = decompress::open_proven(stored).map_err(broken)?;
     std::io::copy(&mut content.by_ref().take(extent.skip), &mut std::io::sink()).map_err(broken)?;
     let mut content = content.take(size);
     let (mut scanner, mut hasher) = (FileScanner::default(), Hasher::new(Algorithm::Sha256));

@@ -62,7 +62,10 @@ pub fn open(reference: &ImageReference, options: &SourceOptions, choice: &Platfo
 }
 
 fn registry(name: &Name, options: &SourceOptions) -> Result<Opened> {
-    Ok(Opened { source: Box::new(Mirrored::open(name, &options.registry)?), name: Some(name.clone()) })
+    Ok(Opened {
+        source: Box::new(Mirrored::open(name, &options.registry, options.cache.clone())?),
+        name: Some(name.clone()),
+    })
 }
 
 /// The engine's image if it has one of that name, else the registry's.

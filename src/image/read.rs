@@ -21,10 +21,33 @@ pub struct ReadOptions<'a> {
     /// What was read before. It is asked for layers of registries only: those that lie on this machine are cheap to
     /// verify once more.
     pub cache: Option<&'a Cache>,
-    /// Whether of layers with a table of contents only what is asked for is fetched ([`complete`]).
-    pub in_part: bool,
+    /// How much of each is read.
+    pub depth: Depth,
     /// Who is told how far it is.
     pub progress: Option<&'a dyn Progress>,
+}
+
+/// How much of a layer is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What is asked for ([`complete`]), if the layer has a table of contents and its place gives parts; else all.
+    Asked,
+    /// All. The digest of its bytes as stored proves them, if there is one: the manifest names it, so the content is what
+    /// was pushed, and hashing it a second time, uncompressed, would take longer than all other work but decompressing. A
+    /// layer without such a digest is proven by its DiffID.
+    Whole,
+    /// All, and it has the DiffID that the configuration names, which engines verify when they pull.
+    Verified,
+}
+
+impl Depth {
+    fn is_reached(self, index: &LayerIndex) -> bool {
+        match self {
+            Self::Asked => true,
+            Self::Whole => !index.is_part(),
+            Self::Verified => index.diff_id.is_some(),
+        }
+    }
 }
 
 /// Is told how far reading is, from several threads.
@@ -43,7 +66,13 @@ const WAITING: usize = 4;
 /// # Errors
 /// The first layer that cannot be had or is not what its digests say; the others are then abandoned.
 pub fn layers(source: &dyn Source, image: &Image, options: ReadOptions<'_>) -> Result<Vec<Arc<LayerIndex>>> {
-    chosen(source, image, &|_| true, options).map(|read| read.into_iter().flatten().collect())
+    let read: Vec<_> = chosen(source, image, &|_| true, options)?.into_iter().flatten().collect();
+    let digests: Option<Vec<Digest>> = image.layers.iter().map(|layer| layer.digest.clone()).collect();
+    let proven = options.cache.zip(image.config_digest.as_ref()).zip(digests);
+    if let Some(((cache, configuration), digests)) = proven.filter(|_| source.kind() == SourceKind::Registry) {
+        cache.keep_layers_of(configuration, &digests);
+    }
+    Ok(read)
 }
 
 /// As [`layers`], but only the layers that `is_chosen`; in their places, nothing in those of the others.
@@ -110,12 +139,12 @@ pub fn complete(
             Err(_) => drop(failed.insert(*number)),
             Ok(()) => {
                 if let Some((cache, digest)) = options.cache.zip(layer.digest.as_ref()) {
-                    cache.keep_part(digest, layer.bytes, index);
+                    cache.keep_layer(digest, layer.bytes, index);
                 }
             }
         }
     }
-    let options = ReadOptions { in_part: false, ..options };
+    let options = ReadOptions { depth: Depth::Whole, ..options };
     let whole = chosen(source, image, &|layer| failed.contains(&layer.index), options)?;
     for (index, whole) in indexes.iter_mut().zip(whole) {
         *index = whole.unwrap_or_else(|| Arc::clone(index));
@@ -131,11 +160,12 @@ pub fn complete(
 pub fn layer_until(
     source: &dyn Source,
     layer: &Layer,
+    depth: Depth,
     enough: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(Arc<LayerIndex>, bool)> {
     match source.open_layer(layer)? {
         LayerBytes::Indexed(index) => verified(layer, index).map(|index| (index, true)),
-        LayerBytes::Stream(stream) => stream_until(stream, layer, enough),
+        LayerBytes::Stream(stream) => stream_until(stream, layer, depth, enough),
     }
 }
 
@@ -146,9 +176,11 @@ pub fn layer_until(
 pub fn stream_until(
     stream: Box<dyn Read + Send>,
     layer: &Layer,
+    depth: Depth,
     enough: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(Arc<LayerIndex>, bool)> {
-    let (index, is_whole) = index(layer, Watched { stream, stop: &AtomicBool::new(false), progress: None }, enough)?;
+    let watched = Watched { stream, stop: &AtomicBool::new(false), progress: None };
+    let (index, is_whole) = index(layer, watched, depth, enough)?;
     let index = Arc::new(index);
     Ok(if is_whole { (verified(layer, index)?, true) } else { (index, false) })
 }
@@ -166,18 +198,15 @@ fn read_layer(
     let whole = || match source.open_layer(layer)? {
         LayerBytes::Indexed(index) => Ok(index),
         LayerBytes::Stream(stream) => {
-            Ok(Arc::new(index(layer, Watched { stream, stop, progress: options.progress }, &mut |_| false)?.0))
+            let watched = Watched { stream, stop, progress: options.progress };
+            Ok(Arc::new(index(layer, watched, options.depth, &mut |_| false)?.0))
         }
     };
-    let part = || {
-        let digest = layer.digest.as_ref().filter(|_| options.in_part)?;
-        let kept = options.cache.and_then(|cache| cache.part(digest, layer.bytes));
-        kept.or_else(|| lazy::open(source, layer).map(Arc::new))
-    };
+    let part = || if options.depth == Depth::Asked { lazy::open(source, layer).map(Arc::new) } else { None };
     let read = || part().map_or_else(whole, Ok);
     let cache = options.cache.filter(|_| source.kind() == SourceKind::Registry);
     let index = match (cache, &layer.digest) {
-        (Some(cache), Some(digest)) => cache.layer(digest, layer.bytes, read),
+        (Some(cache), Some(digest)) => cache.layer(digest, layer.bytes, |index| options.depth.is_reached(index), read),
         _ => read(),
     };
     verified(layer, index?)
@@ -198,6 +227,7 @@ fn verified(layer: &Layer, index: Arc<LayerIndex>) -> Result<Arc<LayerIndex>> {
 fn index(
     layer: &Layer,
     watched: Watched<'_>,
+    depth: Depth,
     enough: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(LayerIndex, bool)> {
     thread::scope(|scope| {
@@ -206,8 +236,12 @@ fn index(
         let algorithm = layer.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
         let fetch = scope.spawn(move || fetch(watched, algorithm, &full, &buffers));
         let mut chunks = Chunks { chunks, empty, current: Vec::new(), at: 0, failure: None };
-        let result =
-            decompress::open(&mut chunks).map_err(layer::Error::Read).and_then(|(_, tar)| scan_until(tar, enough));
+        let with_diff_id = layer.digest.is_none() || depth == Depth::Verified;
+        let opened = match &layer.digest {
+            Some(_) => decompress::open_proven(&mut chunks),
+            None => decompress::open(&mut chunks),
+        };
+        let result = opened.map_err(layer::Error::Read).and_then(|(_, tar)| scan_until(tar, with_diff_id, enough));
         if let Ok((_, false)) = result {
             // Nobody listens to the fetching thread any more, which ends it.
             drop(chunks);

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::gzip::Members;
+
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -23,11 +25,27 @@ pub const CHUNK: usize = 256 * 1024;
 /// # Errors
 /// The stream cannot be read, or is compressed in a way that image layers are not (`InvalidData`).
 pub fn open<'a>(stream: impl Read + Send + 'a) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
+    open_with(stream, false)
+}
+
+/// As [`open`], of a stream whose bytes a digest proves: checksums inside it are not looked at.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_proven<'a>(stream: impl Read + Send + 'a) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
+    open_with(stream, true)
+}
+
+fn open_with<'a>(
+    stream: impl Read + Send + 'a,
+    is_proven: bool,
+) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
     let mut stream = Sniffed::new(stream)?;
     let compression = detect(stream.start())?;
     stream.rewind();
     let reader: Box<dyn Read + Send + 'a> = match compression {
         Compression::None => Box::new(stream),
+        Compression::Gzip if is_proven => Box::new(Members::new(BufReader::with_capacity(CHUNK, stream))),
         Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, stream))),
         Compression::Zstd => {
             Box::new(zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(CHUNK, stream))?)

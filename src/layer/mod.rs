@@ -7,6 +7,7 @@ pub mod bundle;
 mod capture;
 pub mod decompress;
 pub mod elf;
+mod gzip;
 pub mod hive;
 mod index;
 pub mod libc_mark;

@@ -1,6 +1,6 @@
 //! The one pass over a layer's uncompressed bytes: tar members in, index out, and no copy of a file but the wanted few.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use memchr::memmem;
 
@@ -15,7 +15,7 @@ use super::path::parent_and_name;
 use super::pe::{self, PeSummary};
 use super::tar::{Error, Member, TarReader};
 use super::wanted::{is_bash, largest_kept, package_format};
-use crate::digest::{Algorithm, HashingBeside};
+use crate::digest::{Algorithm, Digest, HashingBeside};
 
 /// The longest `#!` line that counts, in bytes (Linux reads 256).
 const LONGEST_INTERPRETER_LINE: usize = 256;
@@ -24,21 +24,26 @@ const LONGEST_INTERPRETER_LINE: usize = 256;
 const LARGEST_SPARSE: u64 = 8 << 20;
 const MOST_SPARSE: u64 = 256 << 20;
 
-/// Indexes an uncompressed layer and computes its DiffID. What follows the end blocks counts for the DiffID only.
+/// Indexes an uncompressed layer and computes its DiffID. What follows the end blocks counts for that only.
 ///
 /// # Errors
 /// The stream cannot be read, is no tar, or is too large.
 pub fn scan(stream: impl Read) -> Result<LayerIndex, Error> {
-    scan_until(stream, |_| false).map(|(index, _)| index)
+    scan_until(stream, true, |_| false).map(|(index, _)| index)
 }
 
 /// As [`scan`], but reads no further than the first member after which `enough`, called with the path of each one, says
-/// so. The second part of the result is whether all was read; if not, the index has no DiffID.
+/// so. The second part of the result is whether all was read; if not, the index has no DiffID, and neither if none is
+/// wanted.
 ///
 /// # Errors
 /// As [`scan`].
-pub fn scan_until(stream: impl Read, mut enough: impl FnMut(&str) -> bool) -> Result<(LayerIndex, bool), Error> {
-    let mut tar = TarReader::new(HashingBeside::new(stream, Algorithm::Sha256));
+pub fn scan_until(
+    stream: impl Read,
+    with_diff_id: bool,
+    mut enough: impl FnMut(&str) -> bool,
+) -> Result<(LayerIndex, bool), Error> {
+    let mut tar = TarReader::new(Passing::new(stream, with_diff_id));
     let mut builder = IndexBuilder::default();
     let mut files = FileScanner::default();
     let mut sparse_left = MOST_SPARSE;
@@ -79,7 +84,43 @@ pub fn scan_until(stream: impl Read, mut enough: impl FnMut(&str) -> bool) -> Re
     let mut stream = tar.into_inner();
     drain(&mut stream)?;
     let (diff_id, bytes) = stream.finish().map_err(Error::Read)?;
-    Ok((builder.finish(Some(diff_id), bytes), true))
+    Ok((builder.finish(diff_id, bytes), true))
+}
+
+/// The layer while it passes.
+enum Passing<R> {
+    Hashed(HashingBeside<R>),
+    Counted(R, u64),
+}
+
+impl<R: Read> Passing<R> {
+    fn new(stream: R, with_diff_id: bool) -> Self {
+        if with_diff_id {
+            Self::Hashed(HashingBeside::new(stream, Algorithm::Sha256))
+        } else {
+            Self::Counted(stream, 0)
+        }
+    }
+
+    fn finish(self) -> io::Result<(Option<Digest>, u64)> {
+        match self {
+            Self::Hashed(stream) => stream.finish().map(|(digest, bytes)| (Some(digest), bytes)),
+            Self::Counted(_, bytes) => Ok((None, bytes)),
+        }
+    }
+}
+
+impl<R: Read> Read for Passing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Hashed(stream) => stream.read(buffer),
+            Self::Counted(stream, bytes) => {
+                let count = stream.read(buffer)?;
+                *bytes += count as u64;
+                Ok(count)
+            }
+        }
+    }
 }
 
 /// The content of a sparse file with its holes.

@@ -217,10 +217,10 @@ pub struct LayerReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerRead {
-    /// All of it; digest and DiffID are right.
+    /// All of it, and it is what its digest says.
     #[default]
     Whole,
-    /// As much as was needed; digest and DiffID could not be verified.
+    /// As much as was needed; its digest could not be verified.
     Part,
     /// Nothing.
     None,

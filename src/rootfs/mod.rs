@@ -4,7 +4,7 @@
 mod access;
 pub mod windows;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::layer::path::{absolute, ancestors, join, parent_and_name, split};
@@ -23,6 +23,20 @@ pub struct Rootfs {
     /// How many of them are the image's; what is above is mounted.
     own: usize,
     asked: Arc<Asked>,
+    folders: Folders,
+}
+
+/// Folders that were found: by the path that was looked for, where they are, and the links that led there.
+#[derive(Debug, Default)]
+struct Folders(Mutex<HashMap<String, FoundFolder>>);
+
+type FoundFolder = (String, Vec<(String, String)>);
+
+impl Clone for Folders {
+    /// Another stack may have other folders.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// One layer in the stack.
@@ -110,7 +124,7 @@ impl Rootfs {
     /// Stacks layers, base first.
     #[must_use]
     pub fn new(layers: Vec<StackedLayer>) -> Self {
-        Self { own: layers.len(), layers, asked: Arc::default() }
+        Self { own: layers.len(), layers, asked: Arc::default(), folders: Folders::default() }
     }
 
     /// The files whose content was asked for and not read yet, by layer ([`LayerIndex::fill`]): what was found without
@@ -128,7 +142,7 @@ impl Rootfs {
     pub fn with_mount(&self, index: Arc<LayerIndex>) -> Self {
         let mut layers = self.layers.clone();
         layers.push(StackedLayer { index, instruction: None });
-        Self { layers, own: self.own, asked: Arc::clone(&self.asked) }
+        Self { layers, own: self.own, asked: Arc::clone(&self.asked), folders: Folders::default() }
     }
 
     /// How many bytes the layers have uncompressed, if all of them say.
@@ -142,9 +156,31 @@ impl Rootfs {
     /// # Errors
     /// There is nothing, with the reason.
     pub fn find(&self, path: &str) -> Result<Node<'_>, Missing> {
+        let (folder, name) = parent_and_name(path);
+        if folder.is_empty() || matches!(name, "" | "." | "..") {
+            return self.walk(self.folder(String::new()), path);
+        }
+        // Many files are looked for in few folders.
+        let known = self.folders.0.lock().unwrap_or_else(PoisonError::into_inner).get(folder).cloned();
+        let from = match known {
+            Some((path, links)) => Node { links, ..self.folder(path) },
+            None => {
+                let found = self.walk(self.folder(String::new()), folder)?;
+                if found.kind == Kind::Directory {
+                    let known = (found.path.clone(), found.links.clone());
+                    self.folders.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned(), known);
+                }
+                found
+            }
+        };
+        self.walk(from, name)
+    }
+
+    /// Looks `path` up from a folder that was found.
+    fn walk<'a>(&'a self, from: Node<'a>, path: &str) -> Result<Node<'a>, Missing> {
         let mut rest: VecDeque<String> = split(path).map(str::to_owned).collect();
-        let mut here = self.folder(String::new());
-        let mut links = Vec::new();
+        let mut here = from;
+        let mut links = std::mem::take(&mut here.links);
         while let Some(name) = rest.pop_front() {
             if here.kind != Kind::Directory {
                 return Err(Missing::NotAFolder(here.path));
@@ -199,11 +235,7 @@ impl Rootfs {
     #[must_use]
     pub fn names(&self, folder: &str) -> Vec<String> {
         let Ok(folder) = self.find(folder) else { return Vec::new() };
-        let skip = if folder.path.is_empty() { 0 } else { folder.path.len() + 1 };
-        let mut names = BTreeSet::new();
-        for layer in &self.layers {
-            names.extend(layer.index.below(&folder.path).filter_map(|entry| entry.path()[skip..].split('/').next()));
-        }
+        let names: BTreeSet<&str> = self.layers.iter().flat_map(|layer| layer.index.names(&folder.path)).collect();
         let is_there = |name: &&str| {
             let path = if folder.path.is_empty() { (*name).to_owned() } else { format!("{}/{name}", folder.path) };
             self.entry(&path).is_some()
@@ -298,6 +330,9 @@ impl Rootfs {
                 }
                 if index.has_below(path) {
                     return (!is_second_name).then_some(Found::Implied { layer: number });
+                }
+                if number == 0 {
+                    return None;
                 }
                 if index.is_whiteout(path) || index.is_opaque("") || ancestors(path).any(|folder| hides(index, folder))
                 {

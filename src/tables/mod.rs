@@ -7,7 +7,18 @@ pub mod steps;
 pub mod tools;
 pub mod windows;
 
+use std::thread;
+
 use serde::Deserialize;
+
+/// Begins to read the tables that Linux images are held to, so that who asks for one later need not wait.
+pub fn read_ahead() {
+    thread::spawn(|| {
+        // Whoever needs one is told what is wrong with it.
+        let _ = (distributions::distributions(), steps::steps(), tools::tools());
+        let _ = (dotnet::dotnet(), packages::packages());
+    });
+}
 
 /// A Linux system in the words of os-release(5), as tables look it up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

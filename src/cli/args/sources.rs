@@ -45,9 +45,10 @@ pub struct SourceArguments {
     /// Read no layer: judge by manifest and configuration, and say what stays unknown for that.
     #[arg(long, env = "IMGLINT_CONFIG_ONLY")]
     pub config_only: bool,
-    /// Fetch layers whole that could be fetched in part (eStargz, zstd:chunked), and so verify all their content.
-    #[arg(long, env = "IMGLINT_WHOLE_LAYERS")]
-    pub whole_layers: bool,
+    /// Verify layers as an engine does that pulls them: hold their content against the DiffIDs of the configuration,
+    /// too, and fetch those whole that could be fetched in part (eStargz, zstd:chunked).
+    #[arg(long, env = "IMGLINT_VERIFY_LAYERS")]
+    pub verify_layers: bool,
     /// Fetch no layer that is larger, such as 500MB: what only it could tell is unknown.
     #[arg(long, value_name = "SIZE", value_parser = size, env = "IMGLINT_MAX_LAYER_FETCH")]
     pub max_layer_fetch: Option<u64>,
@@ -79,7 +80,7 @@ pub struct CacheArguments {
     #[arg(long = "cache", value_name = "DIR|URL", env = "IMGLINT_CACHE", hide_env_values = true)]
     pub place: Option<Place>,
     /// Keep nothing, and use nothing that was kept.
-    #[arg(long, env = "IMGLINT_NO_CACHE", conflicts_with = "place")]
+    #[arg(long, env = "IMGLINT_NO_CACHE")]
     pub no_cache: bool,
     /// How much is kept in a folder at most; what was used least goes first.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GB", env = "IMGLINT_CACHE_SIZE")]

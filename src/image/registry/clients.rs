@@ -75,9 +75,19 @@ impl Clients {
     /// The client for a URL. The client certificate is shown only where `identity` says so: not to hosts that the
     /// registry redirects to.
     pub(super) fn client(&self, url: &Url, identity: bool) -> Result<Client> {
+        // Plain HTTP has nothing to verify, and must work on machines without any trusted certificate.
+        self.of_kind(url, url.scheme() == "https" && !self.is_insecure(url), identity)
+    }
+
+    /// The client that finds out which scheme a host speaks, and tells it nothing: reading the machine's certificates
+    /// takes longer than the question.
+    pub(super) fn greeting(&self, url: &Url) -> Result<Client> {
+        self.of_kind(url, false, true)
+    }
+
+    fn of_kind(&self, url: &Url, verify: bool, identity: bool) -> Result<Client> {
         let kind = Kind {
-            // Plain HTTP has nothing to verify, and must work on machines without any trusted certificate.
-            verify: url.scheme() == "https" && !self.is_insecure(url),
+            verify,
             identity: identity && self.identity.is_some() && url.scheme() == "https",
             proxy: !hosts::is_loopback(url),
         };

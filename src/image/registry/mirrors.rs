@@ -2,9 +2,10 @@
 
 use std::io::Read;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::{Registry, RegistryOptions};
+use crate::cache::Cache;
 use crate::image::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind};
 use crate::platform::PlatformChoice;
 use crate::reference::Name;
@@ -13,6 +14,7 @@ use crate::reference::Name;
 pub struct Mirrored {
     name: Name,
     options: RegistryOptions,
+    cache: Option<Arc<Cache>>,
     /// The one that has the image.
     chosen: OnceLock<Registry>,
 }
@@ -22,12 +24,13 @@ impl Mirrored {
     ///
     /// # Errors
     /// As [`Registry::open`], for a registry without mirrors.
-    pub fn open(name: &Name, options: &RegistryOptions) -> Result<Self> {
+    pub fn open(name: &Name, options: &RegistryOptions, cache: Option<Arc<Cache>>) -> Result<Self> {
         let chosen = OnceLock::new();
         if options.asked_for(&name.registry).len() == 1 {
-            let _ = chosen.set(Registry::open(name, &options.of(&name.registry, &name.registry))?);
+            let registry = Registry::open(name, &options.of(&name.registry, &name.registry))?;
+            let _ = chosen.set(registry.keeping(cache.clone()));
         }
-        Ok(Self { name: name.clone(), options: options.clone(), chosen })
+        Ok(Self { name: name.clone(), options: options.clone(), cache, chosen })
     }
 
     fn chosen(&self) -> Result<&Registry> {
@@ -48,6 +51,7 @@ impl Source for Mirrored {
         for asked in self.options.asked_for(&self.name.registry) {
             let name = Name { registry: asked.clone(), ..self.name.clone() };
             let opened = Registry::open(&name, &self.options.of(&self.name.registry, &asked));
+            let opened = opened.map(|registry| registry.keeping(self.cache.clone()));
             match opened.and_then(|registry| registry.images(choice).map(|images| (registry, images))) {
                 // A mirror that does not have it, or does not answer, is no reason not to ask the next.
                 Err(error) => failure = Some(error),

@@ -25,6 +25,7 @@ use serde::Deserialize;
 use super::documents::{Documents, Fetched};
 use super::manifest::{ACCEPTED, Descriptor, LARGEST_DOCUMENT};
 use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind, documents};
+use crate::cache::Cache;
 use crate::digest::{Digest, Hasher};
 use crate::platform::PlatformChoice;
 use crate::reference::Name;
@@ -40,6 +41,7 @@ use transport::Get;
 /// It blocks, and must not be used from within an asynchronous runtime.
 pub struct Registry {
     session: Arc<Session>,
+    cache: Option<Arc<Cache>>,
 }
 
 /// A document as it came.
@@ -66,7 +68,13 @@ impl Registry {
     /// # Errors
     /// A file that is named but missing or broken, or an insecure registry that does not answer.
     pub fn open(name: &Name, options: &RegistryOptions) -> Result<Self> {
-        Ok(Self { session: Arc::new(Session::open(name, options)?) })
+        Ok(Self { session: Arc::new(Session::open(name, options)?), cache: None })
+    }
+
+    /// The same, with a cache for documents that digests name.
+    #[must_use]
+    pub fn keeping(self, cache: Option<Arc<Cache>>) -> Self {
+        Self { cache, ..self }
     }
 
     /// The bytes of a layer as stored: exactly as many as its manifest says, or an error in their place. A cut
@@ -179,7 +187,11 @@ impl Source for Registry {
     }
 
     fn images(&self, choice: &PlatformChoice) -> Result<Vec<Image>> {
-        documents::images(self, Some(&self.session.name.to_string()), choice)
+        let name = self.session.name.to_string();
+        match &self.cache {
+            Some(cache) => documents::images(&documents::Kept { documents: self, cache }, Some(&name), choice),
+            None => documents::images(self, Some(&name), choice),
+        }
     }
 
     fn open_layer(&self, layer: &Layer) -> Result<LayerBytes> {

@@ -156,7 +156,7 @@ fn base(transport: &Transport, image: &str, host: &str) -> Result<Url> {
         return Ok(secure);
     }
     let probe = |url: &Url| {
-        let client = transport.clients.client(url, true).map_err(|error| (Trouble::Connect, Failure::Final(error)))?;
+        let client = transport.clients.greeting(url).map_err(|error| (Trouble::Connect, Failure::Final(error)))?;
         let request = transport.in_time(client.get(url.clone()));
         let request = request.map_err(|error| (Trouble::Time, Failure::Final(error)))?;
         let host = hosts::shown(url);

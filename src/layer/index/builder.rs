@@ -24,7 +24,7 @@ pub struct IndexBuilder {
     whiteouts: Vec<String>,
     opaque: Vec<String>,
     details: Vec<Detail>,
-    pub(super) extents: Vec<Extent>,
+    pub(super) extents: Option<Vec<Extent>>,
     /// The weight of the details.
     kept: usize,
 }

@@ -4,6 +4,7 @@ mod builder;
 mod sound;
 mod unread;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ const MOST_KEPT: usize = 48 << 20;
 /// What one layer holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerIndex {
-    /// The digest of the layer's uncompressed tar. Nothing for folders, which have no tar.
+    /// The digest of the layer's uncompressed tar, where it was computed. Folders have no tar.
     pub diff_id: Option<Digest>,
     /// The size of the uncompressed tar in bytes, if it is known; for folders the sum of the files.
     pub bytes: Option<u64>,
@@ -34,8 +35,8 @@ pub struct LayerIndex {
     whiteouts: Vec<String>,
     opaque: Vec<String>,
     details: Vec<Detail>,
-    /// Where content lies that was left where it is, by entry.
-    extents: Vec<Extent>,
+    /// Of a layer that was fetched in part: where content lies that was left where it is, by entry.
+    extents: Option<Vec<Extent>>,
 }
 
 /// What a directory entry is.
@@ -236,7 +237,32 @@ impl LayerIndex {
     /// Whether this layer has anything below the folder `path`.
     #[must_use]
     pub fn has_below(&self, path: &str) -> bool {
-        !self.range_below(path).is_empty()
+        path.is_empty() && !self.visible.is_empty() || self.first_below(path).is_some()
+    }
+
+    /// The names in the folder `path`, of files and of folders that may have no entry of their own.
+    #[must_use]
+    pub fn names(&self, path: &str) -> BTreeSet<&str> {
+        let mut range = self.range_below(path);
+        let skip = if path.is_empty() { 0 } else { path.len() + 1 };
+        let mut names = BTreeSet::new();
+        while let Some(&id) = self.visible[range.clone()].first() {
+            let whole = self.path_of(id);
+            let name = whole[skip..].split('/').next().unwrap_or_default();
+            names.insert(name);
+            let child = &whole[..skip + name.len()];
+            // What is below a folder is passed over at once.
+            range.start = if child.len() == whole.len() { range.start + 1 } else { self.range_below(child).end };
+        }
+        names
+    }
+
+    /// The first entry below the folder `path`, which is not the root.
+    fn first_below(&self, path: &str) -> Option<usize> {
+        let below = path.bytes().chain([b'/']);
+        let at = self.visible.partition_point(|&id| self.path_of(id).bytes().lt(below.clone()));
+        let first = self.path_of(*self.visible.get(at)?);
+        first.strip_prefix(path)?.starts_with('/').then_some(at)
     }
 
     /// Whether this layer removes what lower layers have at `path`.

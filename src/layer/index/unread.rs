@@ -41,17 +41,24 @@ impl IndexBuilder {
     #[must_use]
     pub fn finish_unread(mut self, bytes: Option<u64>, mut extents: Vec<Extent>) -> LayerIndex {
         extents.sort_unstable_by_key(|extent| extent.entry);
-        self.extents = extents;
+        self.extents = Some(extents);
         LayerIndex { bytes, ..self.finish(None, 0) }
     }
 }
 
 impl LayerIndex {
+    /// Whether the layer was fetched in part, and so is as its table of contents says, not as its digest proves.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.extents.is_some()
+    }
+
     /// Where the content of an entry lies that was not read.
     #[must_use]
     pub fn extent(&self, entry: u32) -> Option<&Extent> {
-        let at = self.extents.binary_search_by_key(&entry, |extent| extent.entry).ok()?;
-        self.extents.get(at)
+        let extents = self.extents.as_ref()?;
+        let at = extents.binary_search_by_key(&entry, |extent| extent.entry).ok()?;
+        extents.get(at)
     }
 
     /// The path and the size in bytes of an entry by its number.
@@ -76,6 +83,8 @@ impl LayerIndex {
             self.details.push(if fits { detail } else { Detail { left_out: true, ..Detail::default() } });
         }
         let entries = &self.entries;
-        self.extents.retain(|extent| entries.get(extent.entry as usize).is_some_and(|entry| entry.more == UNREAD));
+        if let Some(extents) = &mut self.extents {
+            extents.retain(|extent| entries.get(extent.entry as usize).is_some_and(|entry| entry.more == UNREAD));
+        }
     }
 }
