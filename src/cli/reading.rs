@@ -18,7 +18,7 @@ use crate::facts::programs::Wanted;
 use crate::facts::windows::base_layers;
 use crate::facts::{Content, Facts, Layers, gather};
 use crate::image::read::{Depth, ReadOptions};
-use crate::image::registry::{self, RegistryOptions};
+use crate::image::registry::{self, RegistryOptions, StreamLimits};
 use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
 use crate::layer::LayerIndex;
 use crate::parameters::size;
@@ -81,6 +81,7 @@ impl<'a> Reader<'a> {
                 client_key: arguments.tls_key.clone(),
                 insecure: arguments.insecure_registry.clone(),
                 timeout: arguments.timeout,
+                streams: Arc::new(StreamLimits::new(all_jobs)),
                 registries: arguments.registries.clone(),
                 ..RegistryOptions::default()
             },

@@ -1,5 +1,11 @@
 //! What passes and is tried again, and what does not and is told.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use imglint::image::registry::StreamLimits;
+
 use super::*;
 
 #[test]
@@ -55,4 +61,37 @@ fn no_wait_goes_beyond_the_time_limit() {
     let started = Instant::now();
     fails(open_as(&server.host(), ":1", &limited).root(), ErrorKind::Unreachable, &["503"]);
     assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_registry_that_says_too_many_gets_fewer_streams_at_a_time() {
+    const ALLOWED: usize = 2;
+    let open = Arc::new(AtomicUsize::new(0));
+    let refused = Arc::new(AtomicUsize::new(0));
+    let (now, refusals) = (Arc::clone(&open), Arc::clone(&refused));
+    let server = LyingRegistry::start(move |_| {
+        let count = now.fetch_add(1, Ordering::SeqCst) + 1;
+        thread::sleep(Duration::from_millis(20));
+        now.fetch_sub(1, Ordering::SeqCst);
+        if count <= ALLOWED {
+            return Reply::ok(b"layer");
+        }
+        refusals.fetch_add(1, Ordering::SeqCst);
+        Reply::error(429, "TOOMANYREQUESTS", "slow down")
+    });
+    let retries = Retries { tries: 100, ..options().retries };
+    let options = RegistryOptions { streams: Arc::new(StreamLimits::new(8)), retries, ..options() };
+    let registry = open_as(&server.host(), ":1", &options);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..8 {
+                    assert_eq!(blob(&registry, &Digest::of(b"layer"), 5).unwrap(), b"layer");
+                }
+            });
+        }
+    });
+    // 64 blobs; who keeps knocking with eight streams is refused several times for each of them.
+    let refused = refused.load(Ordering::SeqCst);
+    assert!((1..64).contains(&refused), "{refused}");
 }

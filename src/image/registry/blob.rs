@@ -11,6 +11,7 @@ use reqwest::{StatusCode, Url};
 
 use super::retry::{Failure, Tries};
 use super::session::Session;
+use super::streams::Leave;
 use super::transport::Get;
 use crate::image::{Error, ErrorKind, Result};
 
@@ -34,6 +35,8 @@ pub(super) struct Blob {
     /// Where it was when it last failed.
     failed_at: u64,
     end: Option<End>,
+    /// Leave to be open; given back while it waits for another attempt.
+    leave: Option<Leave>,
 }
 
 /// One answer that is being read.
@@ -75,6 +78,7 @@ impl Blob {
 
     fn begin(session: Arc<Session>, what: String, digest: &str, size: u64, part: Option<Range<u64>>) -> Result<Self> {
         let url = session.url("blobs", digest);
+        let leave = session.streams.begin();
         let is_part = part.is_some();
         let Range { start, end } = part.unwrap_or(0..size);
         let mut blob = Self {
@@ -90,6 +94,7 @@ impl Blob {
             failures: 0,
             failed_at: start,
             end: None,
+            leave: Some(leave),
         };
         while blob.source.is_none() {
             match blob.connect() {
@@ -169,8 +174,10 @@ impl Blob {
         self.failed_at = self.at;
         let transport = &self.session.transport;
         let mut tries = Tries::after(&transport.retries, transport.deadline, self.failures);
+        self.leave = None;
         let outcome = tries.wait(failure);
         self.failures = tries.made();
+        self.leave = Some(self.session.streams.begin());
         outcome
     }
 
@@ -238,7 +245,11 @@ impl Read for Blob {
         }
         let outcome = self.step(buffer);
         match &outcome {
-            Ok(0) => self.end = Some(End::Whole),
+            Ok(0) => {
+                self.end = Some(End::Whole);
+                self.leave = None;
+                self.session.streams.went_well();
+            }
             Ok(_) => {}
             Err(error) => self.end = Some(End::Failed(error.kind(), error.to_string())),
         }

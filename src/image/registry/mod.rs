@@ -11,6 +11,7 @@ mod mirrors;
 mod options;
 mod retry;
 mod session;
+mod streams;
 mod transport;
 mod trouble;
 
@@ -34,6 +35,7 @@ pub use foreign::{ForeignLayer, foreign};
 pub use mirrors::Mirrored;
 pub use options::{Places, RegistryOptions, RegistrySettings, Retries};
 use session::Session;
+pub use streams::StreamLimits;
 use transport::Get;
 
 /// One image's repository in a registry. Layers may be read by several threads at once.

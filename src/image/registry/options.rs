@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::streams::StreamLimits;
 
 /// How registries are talked to.
 #[derive(Clone, Debug)]
@@ -29,6 +32,8 @@ pub struct RegistryOptions {
     pub retries: Retries,
     /// Where credentials, helpers and certificates are looked for.
     pub places: Places,
+    /// How many layers are fetched from a registry at a time, together with others who have the same.
+    pub streams: Arc<StreamLimits>,
     /// What is different for single registries, by `HOST[:PORT]`.
     pub registries: BTreeMap<String, RegistrySettings>,
 }
@@ -86,6 +91,7 @@ impl Default for RegistryOptions {
             stall: Duration::from_secs(60),
             retries: Retries::default(),
             places: Places::of_this_machine(),
+            streams: Arc::default(),
             registries: BTreeMap::new(),
         }
     }

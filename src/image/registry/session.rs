@@ -1,5 +1,6 @@
 //! Requests to one repository: scheme found out, proof attached, statuses understood, failures tried again.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use reqwest::{StatusCode, Url};
@@ -10,6 +11,7 @@ use super::credentials::Credentials;
 use super::hosts;
 use super::options::RegistryOptions;
 use super::retry::{Deadline, Failure, Tries};
+use super::streams::Streams;
 use super::transport::{Answer, Get, Transport};
 use super::trouble::{self, Trouble};
 use crate::image::{Error, ErrorKind, Result};
@@ -21,6 +23,7 @@ pub(super) struct Session {
     /// The name, in error messages.
     pub(super) image: String,
     pub(super) transport: Transport,
+    pub(super) streams: Arc<Streams>,
     base: Url,
     auth: Auth,
 }
@@ -41,7 +44,8 @@ impl Session {
         let credentials = Credentials::load(options.auth_file.as_ref(), &options.places)?;
         let base = base(&transport, &image, hosts::api_host(&name.registry))?;
         let auth = Auth::new(name, base.clone(), credentials);
-        Ok(Self { name: name.clone(), image, transport, base, auth })
+        let streams = options.streams.of(&name.registry);
+        Ok(Self { name: name.clone(), image, transport, streams, base, auth })
     }
 
     /// The URL of a manifest or blob of the repository (distribution-spec, "Endpoints").
@@ -114,6 +118,7 @@ impl Session {
     fn failure(&self, what: &str, mut answer: Answer) -> Failure {
         let said = self.auth.shown(&self.transport.said(&mut answer));
         if let Some(failure) = self.transport.overloaded(what, &answer, &said) {
+            self.streams.slow_down();
             return failure;
         }
         let (status, host) = (answer.response.status(), &answer.host);
