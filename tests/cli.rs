@@ -142,6 +142,17 @@ fn verbose_says_how_facts_were_found() {
 }
 
 #[test]
+fn fail_fast_reads_no_layer_of_what_the_configuration_condemns() {
+    let Some(fates) = Fates::new() else { return };
+    let fast = fates.check(&["--fail-fast"], &["entrypoint"]);
+    let result = fast.result();
+    assert_eq!((fast.code, &result["image"]["layers"][0]["read"]), (1, &json!("none")));
+    assert!(fast.stdout.contains("--fail-fast then reads no layers"), "{}", fast.stdout);
+    let good = fates.check(&["--fail-fast"], &["good"]);
+    assert_eq!((good.code, &good.result()["image"]["layers"][0]["read"]), (0, &json!("whole")));
+}
+
+#[test]
 fn config_only_decides_what_the_configuration_tells() {
     let Some(fates) = Fates::new() else { return };
     let run = fates.check(&["--config-only"], &["entrypoint"]);

@@ -1,8 +1,8 @@
 //! Keeps the indexes of layers from one run to the next, and within one run from image to image.
 //!
 //! An index is a pure function of a layer's bytes, so it is kept by the digest that proves them: in a registry that of the
-//! layer as stored, in an engine the DiffID. What is kept was verified before, and is believed only if it is whole and was
-//! made by the same code ([`FORMAT`]).
+//! layer as stored, in an engine the DiffID. What is kept was verified before (of layers that are fetched in part: proven
+//! by their table of contents), and is believed only if the entry is whole and was made by the same code ([`FORMAT`]).
 
 mod entry;
 mod folder;

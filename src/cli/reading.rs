@@ -28,7 +28,7 @@ use crate::report::{ImageReport, LayerRead};
 use crate::rootfs::windows::{WindowsFiles, WindowsLayer, fold};
 use crate::rootfs::{Rootfs, StackedLayer};
 use crate::tables;
-use crate::verdict::{Outcome, Severity};
+use crate::verdict::{Outcome, Severity, Verdict};
 
 /// Up to which size a layer is read whatever it may be needed for, and how much of such layers in all, in bytes.
 const SMALL_LAYER: u64 = 1 << 20;
@@ -136,6 +136,14 @@ impl<'a> Reader<'a> {
             Layers::All => {
                 if let Some(why) = image.layers.iter().find_map(|layer| self.why_not_fetched(layer)) {
                     return Ok((gather(Content::OutOfReach(&why)), none(), 0));
+                }
+                if self.arguments.fail_fast {
+                    let why = "manifest and configuration decide already, and --fail-fast then reads no layers";
+                    let facts = gather(Content::OutOfReach(why));
+                    let is_decided = |target: &Target| target.judge(&facts).verdict == Verdict::Incompatible;
+                    if !self.targets.is_empty() && self.targets.iter().all(is_decided) {
+                        return Ok((facts, none(), 0));
+                    }
                 }
                 let (source, options) = (opened.source.as_ref(), self.read_options(Depth::Asked, progress));
                 let mut layers = image::read::layers(source, image, options)?;

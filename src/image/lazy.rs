@@ -1,6 +1,6 @@
 //! Layers of which only a part is fetched: their table of contents, and then the files that somebody asks for.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -118,7 +118,7 @@ fn files(
 ) -> Result<Vec<(u32, Option<Detail>)>> {
     let mut stream = source.open_part(layer, part.clone())?;
     if let [extent] = extents {
-        return Ok(vec![(extent.entry, file(index, extent, stream)?)]);
+        return Ok(vec![(extent.entry, file(index, extent, BufReader::with_capacity(CHUNK, stream))?)]);
     }
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).map_err(|error| Error::from_io("a part of the layer", error))?;
@@ -132,7 +132,7 @@ fn files(
 }
 
 /// What is kept of a file whose content is somewhere in these bytes as stored.
-fn file(index: &LayerIndex, extent: &Extent, stored: impl Read + Send) -> Result<Option<Detail>> {
+fn file(index: &LayerIndex, extent: &Extent, stored: impl BufRead + Send) -> Result<Option<Detail>> {
     let broken = |error: std::io::Error| Error::from_io("a file of the layer", error);
     let (path, size) = index.file(extent.entry).unwrap_or_default();
     let (_, mut content) = decompress::open_proven(stored).map_err(broken)?;

@@ -1,7 +1,7 @@
 //! From layers to their indexes: several at a time, each fetched, verified, decompressed and indexed in one pass.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -356,6 +356,14 @@ struct Chunks {
 
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Chunks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.failure.is_some() {
             return Err(io::Error::other("the layer could not be fetched"));
         }
@@ -371,11 +379,13 @@ impl Read for Chunks {
                     self.failure = Some(error);
                     return Err(io::Error::other("the layer could not be fetched"));
                 }
-                Err(_) => return Ok(0),
+                Err(_) => return Ok(&[]),
             }
         }
-        let count = (&self.current[self.at..]).read(buffer)?;
+        Ok(&self.current[self.at..])
+    }
+
+    fn consume(&mut self, count: usize) {
         self.at += count;
-        Ok(count)
     }
 }

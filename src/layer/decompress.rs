@@ -25,31 +25,30 @@ pub const CHUNK: usize = 256 * 1024;
 /// # Errors
 /// The stream cannot be read, or is compressed in a way that image layers are not (`InvalidData`).
 pub fn open<'a>(stream: impl Read + Send + 'a) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
-    open_with(stream, false)
-}
-
-/// As [`open`], of a stream whose bytes a digest proves: checksums inside it are not looked at.
-///
-/// # Errors
-/// As [`open`].
-pub fn open_proven<'a>(stream: impl Read + Send + 'a) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
-    open_with(stream, true)
-}
-
-fn open_with<'a>(
-    stream: impl Read + Send + 'a,
-    is_proven: bool,
-) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
     let mut stream = Sniffed::new(stream)?;
     let compression = detect(stream.start())?;
     stream.rewind();
     let reader: Box<dyn Read + Send + 'a> = match compression {
         Compression::None => Box::new(stream),
-        Compression::Gzip if is_proven => Box::new(Members::new(BufReader::with_capacity(CHUNK, stream))),
         Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, stream))),
         Compression::Zstd => {
             Box::new(zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(CHUNK, stream))?)
         }
+    };
+    Ok((compression, reader))
+}
+
+/// As [`open`], of a stream whose bytes a digest proves: checksums inside it are not looked at. It is told by the bytes
+/// that the stream gives at first.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_proven<'a>(mut stream: impl BufRead + Send + 'a) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
+    let compression = detect(stream.fill_buf()?)?;
+    let reader: Box<dyn Read + Send + 'a> = match compression {
+        Compression::None => Box::new(stream),
+        Compression::Gzip => Box::new(Members::new(stream)),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(stream)?),
     };
     Ok((compression, reader))
 }

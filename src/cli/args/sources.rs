@@ -45,6 +45,9 @@ pub struct SourceArguments {
     /// Read no layer: judge by manifest and configuration, and say what stays unknown for that.
     #[arg(long, env = "IMGLINT_CONFIG_ONLY")]
     pub config_only: bool,
+    /// Read no layer of an image that manifest and configuration alone show to be incompatible.
+    #[arg(long, env = "IMGLINT_FAIL_FAST")]
+    pub fail_fast: bool,
     /// Verify layers as an engine does that pulls them: hold their content against the DiffIDs of the configuration,
     /// too, and fetch those whole that could be fetched in part (eStargz, zstd:chunked).
     #[arg(long, env = "IMGLINT_VERIFY_LAYERS")]
