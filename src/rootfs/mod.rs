@@ -13,8 +13,13 @@ use crate::verdict::Place;
 
 pub use access::{Access, Account};
 
+/// How many paths are remembered: a few times what the look-ups for one image are.
+const MOST_KNOWN: usize = 100_000;
 /// How many links a look-up follows (Linux, path_resolution(7)).
 const MOST_LINKS: usize = 40;
+
+/// Links that a look-up went through: where each is, and its target as written.
+pub type Links = Vec<(String, String)>;
 
 /// The stack of an image's layers.
 #[derive(Clone, Debug, Default)]
@@ -23,17 +28,26 @@ pub struct Rootfs {
     /// How many of them are the image's; what is above is mounted.
     own: usize,
     asked: Arc<Asked>,
-    folders: Folders,
+    known: LookUps,
 }
 
-/// Folders that were found: by the path that was looked for, where they are, and the links that led there.
+/// What was found by the paths that were looked for.
 #[derive(Debug, Default)]
-struct Folders(Mutex<HashMap<String, FoundFolder>>);
+struct LookUps {
+    files: Mutex<HashMap<String, Result<Known, Missing>>>,
+    folders: Mutex<HashMap<String, (String, Links)>>,
+}
 
-type FoundFolder = (String, Vec<(String, String)>);
+/// A file or folder: where it is, the links that led there, its layer, and the number of its entry there if it has one.
+#[derive(Clone, Debug)]
+struct Known {
+    path: String,
+    links: Links,
+    place: (usize, Option<u32>),
+}
 
-impl Clone for Folders {
-    /// Another stack may have other folders.
+impl Clone for LookUps {
+    /// Another stack may have something else there.
     fn clone(&self) -> Self {
         Self::default()
     }
@@ -64,7 +78,7 @@ pub struct Node<'a> {
     /// The layer that gives it, counted from 0, the base.
     pub layer: usize,
     /// The links that led there: where each is, and its target as written.
-    pub links: Vec<(String, String)>,
+    pub links: Links,
     entry: Option<EntryRef<'a>>,
     asked: Option<&'a Asked>,
 }
@@ -75,7 +89,7 @@ impl<'a> Node<'a> {
     pub fn detail(&self) -> Option<&'a Detail> {
         let entry = self.entry?;
         if let Some((asked, number)) = self.asked.zip(entry.unread()) {
-            asked.0.lock().unwrap_or_else(PoisonError::into_inner).insert((self.layer, number));
+            lock(&asked.0).insert((self.layer, number));
         }
         entry.detail()
     }
@@ -124,14 +138,14 @@ impl Rootfs {
     /// Stacks layers, base first.
     #[must_use]
     pub fn new(layers: Vec<StackedLayer>) -> Self {
-        Self { own: layers.len(), layers, asked: Arc::default(), folders: Folders::default() }
+        Self { own: layers.len(), layers, asked: Arc::default(), known: LookUps::default() }
     }
 
     /// The files whose content was asked for and not read yet, by layer ([`LayerIndex::fill`]): what was found without
     /// them may be wrong.
     #[must_use]
     pub fn unread(&self) -> Vec<(usize, Vec<u32>)> {
-        let asked = self.asked.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = lock(&self.asked.0);
         let of_layer = |layer: usize| asked.iter().filter(move |(of, _)| *of == layer).map(|(_, number)| *number);
         let layers = (0..self.layers.len()).map(|layer| (layer, of_layer(layer).collect::<Vec<_>>()));
         layers.filter(|(_, numbers)| !numbers.is_empty()).collect()
@@ -142,7 +156,7 @@ impl Rootfs {
     pub fn with_mount(&self, index: Arc<LayerIndex>) -> Self {
         let mut layers = self.layers.clone();
         layers.push(StackedLayer { index, instruction: None });
-        Self { layers, own: self.own, asked: Arc::clone(&self.asked), folders: Folders::default() }
+        Self { layers, own: self.own, asked: Arc::clone(&self.asked), known: LookUps::default() }
     }
 
     /// How many bytes the layers have uncompressed, if all of them say.
@@ -156,19 +170,41 @@ impl Rootfs {
     /// # Errors
     /// There is nothing, with the reason.
     pub fn find(&self, path: &str) -> Result<Node<'_>, Missing> {
+        // Programs ask for the same libraries over and over.
+        let known = lock(&self.known.files).get(path).cloned();
+        if let Some(found) = known {
+            return found.map(|found| Node { path: found.path, links: found.links, ..self.at(found.place) });
+        }
+        let found = self.look_up(path);
+        let kept = found.as_ref().map_err(Missing::clone).map(|node| Known {
+            path: node.path.clone(),
+            links: node.links.clone(),
+            place: (node.layer, node.entry.map(|entry| entry.number())),
+        });
+        let mut files = lock(&self.known.files);
+        if files.len() < MOST_KNOWN {
+            files.insert(path.to_owned(), kept);
+        }
+        found
+    }
+
+    fn look_up(&self, path: &str) -> Result<Node<'_>, Missing> {
         let (folder, name) = parent_and_name(path);
         if folder.is_empty() || matches!(name, "" | "." | "..") {
             return self.walk(self.folder(String::new()), path);
         }
         // Many files are looked for in few folders.
-        let known = self.folders.0.lock().unwrap_or_else(PoisonError::into_inner).get(folder).cloned();
+        let known = lock(&self.known.folders).get(folder).cloned();
         let from = match known {
             Some((path, links)) => Node { links, ..self.folder(path) },
             None => {
                 let found = self.walk(self.folder(String::new()), folder)?;
                 if found.kind == Kind::Directory {
                     let known = (found.path.clone(), found.links.clone());
-                    self.folders.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned(), known);
+                    let mut folders = lock(&self.known.folders);
+                    if folders.len() < MOST_KNOWN {
+                        folders.insert(folder.to_owned(), known);
+                    }
                 }
                 found
             }
@@ -223,6 +259,13 @@ impl Rootfs {
         let Ok(folder) = self.find(folder) else { return false };
         let found = self.entry(&join(&folder.path, name));
         matches!(found, Some(Found::Entry { entry, .. }) if entry.kind() == Kind::Symlink)
+    }
+
+    /// What an earlier look-up found, without path and links.
+    fn at(&self, (layer, number): (usize, Option<u32>)) -> Node<'_> {
+        let entry = number.and_then(|number| self.layers.get(layer)?.index.entry(number));
+        let found = entry.map_or(Found::Implied { layer }, |entry| Found::Entry { entry, layer });
+        found.node(String::new(), &self.asked)
     }
 
     /// The folder at a path that is known to be one.
@@ -372,6 +415,10 @@ impl<'a> Found<'a> {
             },
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a layer hides what lower layers have below `folder`.

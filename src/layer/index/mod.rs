@@ -203,6 +203,12 @@ impl<'a> EntryRef<'a> {
         (self.entry().kind == Kind::File).then(|| self.index.details.get(self.entry().more as usize)).flatten()
     }
 
+    /// The number of the entry in its layer.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.id
+    }
+
     /// The number of the entry in its layer, if its content was left where it is ([`LayerIndex::fill`]).
     #[must_use]
     pub fn unread(&self) -> Option<u32> {
@@ -227,6 +233,12 @@ impl LayerIndex {
     pub fn get(&self, path: &str) -> Option<EntryRef<'_>> {
         let at = self.visible.binary_search_by(|&id| self.path_of(id).cmp(path)).ok()?;
         Some(EntryRef { index: self, id: self.visible[at] })
+    }
+
+    /// The entry with this number.
+    #[must_use]
+    pub fn entry(&self, number: u32) -> Option<EntryRef<'_>> {
+        ((number as usize) < self.entries.len()).then_some(EntryRef { index: self, id: number })
     }
 
     /// All entries below the folder `path` (`""` is the root), at any depth, by path.
