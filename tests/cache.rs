@@ -98,6 +98,33 @@ fn a_layer_is_fetched_once_and_the_report_is_the_same() {
 }
 
 #[test]
+fn one_job_or_eight_with_or_without_a_cache_make_the_same_document() {
+    let mut many = image("a");
+    for number in 0..12 {
+        // Layers of different sizes end in another order than they begin.
+        let content = format!("export PATH=/opt/{number}/bin:$PATH\n").repeat(1 + number * 97 % 1000);
+        let tar = Tar::default().file(&format!("etc/profile.d/{number}.sh"), 0o644, content.as_bytes()).file(
+            &format!("opt/{number}/bin/kubectl"),
+            0o755,
+            b"#!/usr/bin/bash\n",
+        );
+        many = many.layer(&format!("COPY {number} /"), &tar);
+    }
+    let server = registry(&[&many], false);
+    let name = format!("docker://{}/images:0", server.host());
+    let cache = tempfile::tempdir().unwrap();
+    let one = imglint(["check", "--report", "json", "--jobs", "1", &name]);
+    let documents = [
+        imglint(["check", "--report", "json", "--jobs", "8", &name]),
+        imglint(["check", "--report", "json", "--verify-layers", &name]),
+        check(cache.path(), &["--jobs", "8", &name]),
+        check(cache.path(), &["--jobs", "1", &name]),
+    ];
+    assert_eq!(one.result()["image"]["layers"].as_array().unwrap().len(), 14);
+    assert!(documents.iter().all(|run| told(run) == told(&one)));
+}
+
+#[test]
 fn several_images_of_one_run_share_layers_even_without_a_cache() {
     let images: Vec<TestImage> = (0..6).map(|number| image(&number.to_string())).collect();
     let images: Vec<&TestImage> = images.iter().collect();

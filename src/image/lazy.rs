@@ -10,7 +10,6 @@ use super::read::{fill, lock};
 use super::{Error, Layer, Result, Source};
 use crate::digest::{Algorithm, Hasher};
 use crate::layer::decompress::{self, CHUNK};
-use crate::layer::toc::STARGZ_FOOTER;
 use crate::layer::{Detail, Extent, FileScanner, LayerIndex};
 
 /// Layers smaller than this are fetched whole, in bytes: asking several times takes longer.
@@ -24,13 +23,12 @@ const TOGETHER: u64 = 2 << 20;
 /// worth it, or the table is not what the manifest says.
 pub(super) fn open(source: &dyn Source, layer: &Layer) -> Option<LayerIndex> {
     let toc = layer.toc.as_ref().filter(|_| layer.bytes >= WORTH_IT)?;
-    let footer = || {
-        let mut bytes = Vec::new();
-        let mut end = source.open_part(layer, layer.bytes - STARGZ_FOOTER..layer.bytes)?;
-        end.read_to_end(&mut bytes).map_err(|error| Error::from_io("the end of the layer", error))?;
-        Ok(bytes)
-    };
-    let place = toc.place(layer.bytes, footer, |why| Error::broken(why)).ok()?;
+    let mut footer = Vec::new();
+    if toc.footer() > 0 {
+        let end = layer.bytes - toc.footer()..layer.bytes;
+        source.open_part(layer, end).ok()?.read_to_end(&mut footer).ok()?;
+    }
+    let place = toc.place(layer.bytes, &footer)?;
     let table = source.open_part(layer, place.clone()).ok()?;
     toc.read(table, place.start).ok()
 }

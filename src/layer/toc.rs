@@ -19,7 +19,7 @@ use super::tar::TarReader;
 use crate::digest::{Algorithm, Digest, HashingReader};
 
 /// The size of what eStargz layers end with, in bytes, and the name of their table.
-pub const STARGZ_FOOTER: u64 = 51;
+const STARGZ_FOOTER: u64 = 51;
 const STARGZ_NAME: &str = "stargz.index.json";
 /// The largest table, compressed and not, in bytes: several times what the largest real images have.
 const LARGEST_STORED: u64 = 64 << 20;
@@ -63,22 +63,20 @@ impl TocHint {
         Some(Self { form: Form::ZstdChunked(place), digest, tar_bytes: None })
     }
 
-    /// Where the table is in a layer of `bytes`. `footer` reads the last [`STARGZ_FOOTER`] bytes, if that tells.
-    ///
-    /// # Errors
-    /// What `footer` says, or why the end of the layer is not what it should be.
-    pub fn place<E>(
-        &self,
-        bytes: u64,
-        footer: impl FnOnce() -> Result<Vec<u8>, E>,
-        wrong: impl FnOnce(&str) -> E,
-    ) -> Result<Range<u64>, E> {
+    /// How many bytes at the end of the layer have to be read to find the table.
+    #[must_use]
+    pub fn footer(&self) -> u64 {
+        if self.form == Form::Stargz { STARGZ_FOOTER } else { 0 }
+    }
+
+    /// Where the table is in a layer of `bytes` that ends with this [`footer`](Self::footer); nothing if it does not say.
+    #[must_use]
+    pub fn place(&self, bytes: u64, footer: &[u8]) -> Option<Range<u64>> {
         let place = match &self.form {
-            Form::ZstdChunked(place) => Some(place.clone()),
-            Form::Stargz => stargz_place(&footer()?).map(|start| start..bytes.saturating_sub(STARGZ_FOOTER)),
+            Form::ZstdChunked(place) => place.clone(),
+            Form::Stargz => stargz_place(footer)?..bytes.checked_sub(STARGZ_FOOTER)?,
         };
-        let is_right = |place: &Range<u64>| place.start < place.end && place.end - place.start <= LARGEST_STORED;
-        place.filter(is_right).ok_or_else(|| wrong("it does not say where its table of contents is"))
+        Some(place).filter(|place| place.start < place.end && place.end - place.start <= LARGEST_STORED)
     }
 
     /// Reads the table, which starts at `start` of the layer: the index without the content of files.
@@ -332,7 +330,7 @@ mod tests {
             hint(&[(&format!("{key}checksum"), &digest), (&format!("{key}position"), position)])
         };
         let found = chunked("900:90:4000:1").unwrap();
-        assert_eq!(found.place(1000, || Err("no footer is needed"), |_| "wrong"), Ok(900..990));
+        assert_eq!((found.footer(), found.place(1000, b"")), (0, Some(900..990)));
         for wrong in ["900:101:4000:1", "900:90:4000:2", "900:90", "", "18446744073709551615:2:3:1", "-1:2:3:1"] {
             assert_eq!(chunked(wrong), None, "{wrong}");
         }
@@ -342,10 +340,10 @@ mod tests {
         let found = hint(&[("containerd.io/snapshot/stargz/toc.digest", &digest)]).unwrap();
         let mut footer = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 26, 0, b'S', b'G', 22, 0];
         footer.extend(b"0000000000000010STARGZ\x01\0\0\xff\xff\0\0\0\0\0\0\0\0");
-        assert_eq!(footer.len() as u64, STARGZ_FOOTER);
-        assert_eq!(found.place(1000, || Ok(footer.clone()), |_| "wrong"), Ok(16..949));
+        assert_eq!(footer.len() as u64, found.footer());
+        assert_eq!(found.place(1000, &footer), Some(16..949));
         footer[20] = b'z';
-        assert_eq!(found.place(1000, || Ok(footer), |_| "wrong"), Err("wrong"));
+        assert_eq!(found.place(1000, &footer), None);
     }
 
     fn table(json: &str) -> Result<LayerIndex, String> {
