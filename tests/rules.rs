@@ -48,6 +48,19 @@ fn every_example_comes_out_as_it_says() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+#[test]
+fn examples_come_last_and_make_no_other_difference() {
+    for name in Catalog::builtin().profile_names() {
+        let [whole, to_judge] = [Catalog::builtin(), Catalog::to_judge()].map(|from| from.profile(name).unwrap());
+        let without = whole.rules.into_iter().map(|rule| Rule { examples: Vec::new(), ..rule });
+        let (without, to_judge): (Vec<_>, Vec<_>) = (
+            without.map(|rule| format!("{rule:?}")).collect(),
+            to_judge.rules.iter().map(|rule| format!("{rule:?}")).collect(),
+        );
+        assert_eq!(without, to_judge);
+    }
+}
+
 fn run(profile: &Profile, rule: &Rule, example: &Example) -> Result<(), String> {
     let set: Vec<_> = example.parameters.iter().collect();
     let parameters = profile.parameters(&set).map_err(|error| error.to_string())?;

@@ -11,7 +11,7 @@ use super::plan::{self, Plan, ToCheck};
 use super::reading::{ReadImage, Reader};
 use super::run::Runner;
 use super::{Failure, print, progress, reports};
-use crate::catalog::{Overrides, Profile};
+use crate::catalog::{Catalog, Overrides, Profile};
 use crate::config::FailOn;
 use crate::facts::Facts;
 use crate::facts::programs::{PAYLOAD_FOLDER, Payload, Wanted};
@@ -37,7 +37,7 @@ impl Target {
         rules: &[(String, String)],
         platform: Option<&PlatformChoice>,
     ) -> Result<Self, Failure> {
-        let profile = super::rules::profile(profile)?;
+        let profile = super::rules::profile(Catalog::to_judge(), profile)?;
         // Who asks for an image for Windows has workers with Windows: no other could run it.
         let implied = match platform {
             Some(PlatformChoice::Exactly(wanted)) if wanted.os == "windows" => {

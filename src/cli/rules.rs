@@ -10,12 +10,11 @@ use crate::catalog::{Catalog, Profile, Rule, rule_table_markdown};
 use crate::config::{EXPIRED, EXPIRED_FIX, EXPIRED_TITLE};
 use crate::verdict::Outcome;
 
-/// The profile of that name: a file if the name looks like one, else a built-in one.
+/// The profile of that name: a file if the name looks like one, else one of the catalogue.
 ///
 /// # Errors
 /// There is none, or it is wrong.
-pub fn profile(name: &str) -> Result<Profile, Failure> {
-    let catalog = Catalog::builtin();
+pub fn profile(catalog: Catalog, name: &str) -> Result<Profile, Failure> {
     let path = Path::new(name);
     let is_file = path.extension().is_some_and(|ending| ending == "toml") || name.contains(std::path::MAIN_SEPARATOR);
     Ok(if is_file { catalog.profile_from_file(path)? } else { catalog.profile(name)? })
@@ -26,7 +25,7 @@ pub fn profile(name: &str) -> Result<Profile, Failure> {
 /// # Errors
 /// There is no such profile, or the list cannot be printed.
 pub fn rules(arguments: &RulesArguments) -> Result<ExitCode, Failure> {
-    let profile = profile(&arguments.profile)?;
+    let profile = profile(Catalog::builtin(), &arguments.profile)?;
     if arguments.markdown {
         print(&rule_table_markdown(&profile))?;
         return Ok(ExitCode::SUCCESS);
@@ -63,7 +62,7 @@ pub fn explain(arguments: &ExplainArguments) -> Result<ExitCode, Failure> {
         own = catalog.rule(&arguments.rule)?;
         &own
     } else {
-        let profile = profile(&arguments.profile)?;
+        let profile = profile(catalog, &arguments.profile)?;
         own = profile.rule(&arguments.rule)?.clone();
         &own
     };
