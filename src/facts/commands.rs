@@ -30,12 +30,29 @@ const MOST_COMMANDS: usize = 20_000;
 pub struct CommandSearch<'a> {
     around: &'a Surroundings<'a>,
     path: &'a SearchPath,
-    /// The folders of `PATH` that are there, each once, as written and without links.
-    folders: Vec<(&'a str, &'a str)>,
+    folders: Vec<Folder<'a>>,
     versions: Versions<'a>,
     environment: BTreeMap<String, String>,
     /// What became of files that were asked before, by their real paths.
     known: RefCell<HashMap<String, Option<CannotStart>>>,
+}
+
+/// A folder of `PATH` that is there, each but once.
+struct Folder<'a> {
+    /// As written.
+    written: &'a str,
+    /// Without links.
+    real: &'a str,
+    /// What is in it, sorted.
+    names: Vec<String>,
+}
+
+impl Folder<'_> {
+    /// Whether it may have something of this name. Only plain names are in lists.
+    fn may_have(&self, name: &str) -> bool {
+        let is_plain = !name.contains('/') && !matches!(name, "" | "." | "..");
+        !is_plain || self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+    }
 }
 
 /// Why a program cannot be started.
@@ -59,7 +76,8 @@ impl<'a> CommandSearch<'a> {
     pub fn new(around: &'a Surroundings<'a>, path: &'a SearchPath) -> Self {
         let environment = around.settings.env.iter().map(|(name, set)| (name.clone(), set.value.clone())).collect();
         let versions = Versions::new(around.rootfs);
-        let folders = searched(path).take(MOST_FOLDERS).collect();
+        let folder = |(written, real)| Folder { written, real, names: around.rootfs.names(real) };
+        let folders = searched(path).take(MOST_FOLDERS).map(folder).collect();
         Self { around, path, folders, versions, environment, known: RefCell::default() }
     }
 
@@ -71,17 +89,14 @@ impl<'a> CommandSearch<'a> {
         if let Ok(steps) = steps() {
             asked.extend(steps.commands());
         }
-        let mut names: BTreeSet<String> = BTreeSet::new();
-        for (_, real) in &self.folders {
-            names.extend(self.around.rootfs.names(real));
-        }
+        let names: BTreeSet<&String> = self.folders.iter().flat_map(|folder| &folder.names).collect();
         let others = names.into_iter().filter(|name| !asked.contains(name.as_str())).take(MOST_COMMANDS);
         let mut commands: BTreeMap<String, Command> = BTreeMap::new();
         for name in others {
-            let command = self.look_up(&name);
+            let command = self.look_up(name);
             // Folders and data files on PATH are no commands that somebody meant to have.
             if !command.is_no_program {
-                commands.insert(name, command.brief());
+                commands.insert(name.clone(), command.brief());
             }
         }
         for name in asked {
@@ -105,9 +120,9 @@ impl<'a> CommandSearch<'a> {
         let rootfs = self.around.rootfs;
         let mut passed_over: Vec<(Place, String)> = Vec::new();
         let mut is_no_program = true;
-        for (folder, real) in &self.folders {
+        for Folder { written, real, .. } in self.folders.iter().filter(|folder| folder.may_have(name)) {
             let real = real.trim_start_matches('/');
-            let (asked, full) = (join(folder, name), join(real, name));
+            let (asked, full) = (join(written, name), join(real, name));
             let shown = absolute(&asked);
             let mut pass_over = |place: Place, why: String, is_data: bool| {
                 passed_over.push((place, why));
@@ -185,7 +200,7 @@ impl<'a> CommandSearch<'a> {
     fn hidden(&self, name: &str, command: &Command) -> Vec<String> {
         let (Some(first), Some(real)) = (&command.place.path, command.real_path()) else { return Vec::new() };
         let rootfs = self.around.rootfs;
-        let others = self.folders.iter().map(|(folder, _)| join(folder, name));
+        let others = self.folders.iter().map(|folder| join(folder.written, name));
         let is_other = |path: &String| {
             absolute(path) != *first
                 && rootfs.find(path).is_ok_and(|node| node.kind == Kind::File && absolute(&node.path) != real)

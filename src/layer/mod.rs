@@ -21,7 +21,7 @@ pub mod toc;
 mod wanted;
 
 pub use elf::ElfSummary;
-pub use index::{Detail, EntryRef, Extent, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};
+pub use index::{Child, Detail, EntryRef, Extent, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};
 pub use libc_mark::LibcMark;
 pub use pe::PeSummary;
 pub use scan::{FileScanner, scan, scan_until};

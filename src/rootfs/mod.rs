@@ -5,10 +5,11 @@ mod access;
 pub mod windows;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::layer::path::{absolute, ancestors, join, parent_and_name, split};
-use crate::layer::{Detail, EntryRef, HardLink, Kind, LayerIndex};
+use crate::layer::{Child, Detail, EntryRef, HardLink, Kind, LayerIndex};
 use crate::verdict::Place;
 
 pub use access::{Access, Account};
@@ -35,7 +36,17 @@ pub struct Rootfs {
 #[derive(Debug, Default)]
 struct LookUps {
     files: Mutex<HashMap<String, Result<Known, Missing>>>,
-    folders: Mutex<HashMap<String, (String, Links)>>,
+    folders: Mutex<HashMap<String, Known>>,
+    /// By the real paths of folders.
+    parts: Mutex<HashMap<String, Arc<[Part]>>>,
+}
+
+/// What a layer does in a folder: where the entries below it are, and whether whiteouts are among them.
+#[derive(Clone, Debug)]
+struct Part {
+    layer: usize,
+    below: Range<usize>,
+    has_whiteouts: bool,
 }
 
 /// A file or folder: where it is, the links that led there, its layer, and the number of its entry there if it has one.
@@ -84,6 +95,11 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
+    fn known(&self) -> Known {
+        let place = (self.layer, self.entry.map(|entry| entry.number()));
+        Known { path: self.path.clone(), links: self.links.clone(), place }
+    }
+
     /// What is kept of its content. Of content that was left where it is, it is noted that somebody asked for it.
     #[must_use]
     pub fn detail(&self) -> Option<&'a Detail> {
@@ -176,15 +192,7 @@ impl Rootfs {
             return found.map(|found| Node { path: found.path, links: found.links, ..self.at(found.place) });
         }
         let found = self.look_up(path);
-        let kept = found.as_ref().map_err(Missing::clone).map(|node| Known {
-            path: node.path.clone(),
-            links: node.links.clone(),
-            place: (node.layer, node.entry.map(|entry| entry.number())),
-        });
-        let mut files = lock(&self.known.files);
-        if files.len() < MOST_KNOWN {
-            files.insert(path.to_owned(), kept);
-        }
+        remember(&self.known.files, path, found.as_ref().map_err(Missing::clone).map(Node::known));
         found
     }
 
@@ -196,15 +204,11 @@ impl Rootfs {
         // Many files are looked for in few folders.
         let known = lock(&self.known.folders).get(folder).cloned();
         let from = match known {
-            Some((path, links)) => Node { links, ..self.folder(path) },
+            Some(Known { path, links, place }) => Node { path, links, ..self.at(place) },
             None => {
                 let found = self.walk(self.folder(String::new()), folder)?;
                 if found.kind == Kind::Directory {
-                    let known = (found.path.clone(), found.links.clone());
-                    let mut folders = lock(&self.known.folders);
-                    if folders.len() < MOST_KNOWN {
-                        folders.insert(folder.to_owned(), known);
-                    }
+                    remember(&self.known.folders, folder, found.known());
                 }
                 found
             }
@@ -330,8 +334,7 @@ impl Rootfs {
     }
 
     fn paths_named(&self, start: &str) -> BTreeSet<&str> {
-        let all = self.layers.iter().flat_map(|layer| layer.index.below("").map(|entry| entry.path()));
-        all.filter(|path| parent_and_name(path).1.starts_with(start)).collect()
+        self.layers.iter().flat_map(|layer| layer.index.named(start)).collect()
     }
 
     /// The place of what lower layers have at `path` and a layer above has taken away; nothing if none ever had it.
@@ -353,37 +356,57 @@ impl Rootfs {
 
     /// What the layers have at `path`, the uppermost first (image-spec, layer.md, "Whiteouts").
     fn entry(&self, path: &str) -> Option<Found<'_>> {
-        let (mut path, mut top, mut is_second_name) = (path, self.layers.len(), false);
+        let folder = parent_and_name(path).0;
+        let known = lock(&self.known.parts).get(folder).cloned();
+        let mut parts = known.unwrap_or_else(|| {
+            let parts: Arc<[Part]> = self.parts(folder, self.layers.len()).into();
+            remember(&self.known.parts, folder, Arc::clone(&parts));
+            parts
+        });
+        let (mut path, mut is_second_name) = (path, false);
         'below: loop {
-            for (number, layer) in self.layers[..top].iter().enumerate().rev() {
-                let index = &layer.index;
-                if let Some(mut entry) = index.get(path) {
-                    match entry.hard_link() {
-                        None => {}
-                        Some(HardLink::Here(target)) => (entry, is_second_name) = (target, true),
-                        Some(HardLink::Below(target)) => {
-                            // What a layer above does to that path does not change the file.
-                            (path, top, is_second_name) = (target, number, true);
-                            continue 'below;
+            for Part { layer, below, has_whiteouts } in parts.iter() {
+                let index = &self.layers[*layer].index;
+                match index.child(below.clone(), path) {
+                    Some(Child::Entry(mut entry)) => {
+                        match entry.hard_link() {
+                            None => {}
+                            Some(HardLink::Here(target)) => (entry, is_second_name) = (target, true),
+                            Some(HardLink::Below(target)) => {
+                                // What a layer above does to that path does not change the file.
+                                parts = self.parts(parent_and_name(target).0, *layer).into();
+                                (path, is_second_name) = (target, true);
+                                continue 'below;
+                            }
                         }
+                        // Folders have one name only.
+                        let is_there = !is_second_name || entry.kind() != Kind::Directory;
+                        return is_there.then_some(Found::Entry { entry, layer: *layer });
                     }
-                    // Folders have one name only.
-                    let is_there = !is_second_name || entry.kind() != Kind::Directory;
-                    return is_there.then_some(Found::Entry { entry, layer: number });
-                }
-                if index.has_below(path) {
-                    return (!is_second_name).then_some(Found::Implied { layer: number });
-                }
-                if number == 0 {
-                    return None;
-                }
-                if index.is_whiteout(path) || index.is_opaque("") || ancestors(path).any(|folder| hides(index, folder))
-                {
-                    return None;
+                    Some(Child::Implied) => return (!is_second_name).then_some(Found::Implied { layer: *layer }),
+                    None if *has_whiteouts && index.is_whiteout(path) => return None,
+                    None => {}
                 }
             }
             return None;
         }
+    }
+
+    /// What the lowest `top` layers do in a folder, the uppermost first, without those that do nothing or of which
+    /// others hide the folder.
+    fn parts(&self, folder: &str, top: usize) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for (layer, StackedLayer { index, .. }) in self.layers[..top].iter().enumerate().rev() {
+            let (below, has_whiteouts) = (index.range_below(folder), index.has_whiteouts_in(folder));
+            if !below.is_empty() || has_whiteouts {
+                parts.push(Part { layer, below, has_whiteouts });
+            }
+            let is_hidden = |folder: &str| !folder.is_empty() && hides(index, folder);
+            if index.is_opaque("") || is_hidden(folder) || ancestors(folder).any(is_hidden) {
+                break;
+            }
+        }
+        parts
     }
 }
 
@@ -419,6 +442,14 @@ impl<'a> Found<'a> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps what was found, unless there is much already.
+fn remember<T>(known: &Mutex<HashMap<String, T>>, path: &str, found: T) {
+    let mut known = lock(known);
+    if known.len() < MOST_KNOWN {
+        known.insert(path.to_owned(), found);
+    }
 }
 
 /// Whether a layer hides what lower layers have below `folder`.

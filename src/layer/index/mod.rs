@@ -1,6 +1,7 @@
 //! The index of one layer: entries sorted by path, whiteouts, and details of the files that matter.
 
 mod builder;
+mod search;
 mod sound;
 mod unread;
 
@@ -16,6 +17,7 @@ use super::packages::Package;
 use super::pe::PeSummary;
 use crate::digest::Digest;
 pub use builder::IndexBuilder;
+pub use search::Child;
 pub use unread::Extent;
 
 /// The most bytes that are kept of the files of a layer in all.
@@ -306,7 +308,9 @@ impl LayerIndex {
         self.visible.is_empty()
     }
 
-    fn range_below(&self, path: &str) -> Range<usize> {
+    /// The places of all entries below the folder `path` among those that are sorted by path.
+    #[must_use]
+    pub fn range_below(&self, path: &str) -> Range<usize> {
         if path.is_empty() {
             return 0..self.visible.len();
         }
