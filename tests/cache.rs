@@ -13,22 +13,27 @@ use imglint::digest::{Algorithm, Digest, Hasher};
 use serde_json::{Value, json};
 use support::image::{Tar, TestImage, docker_archive, gzip, write_layout};
 use support::lying_registry::{LyingRegistry, Reply};
-use support::{Run, imglint, program, real_part};
+use support::{Run, fetched, imglint, program, real_part};
 
 /// `imglint check` with a cache of its own.
 fn check(cache: &Path, arguments: &[&str]) -> Run {
-    let mut command = program();
-    command.env_remove("IMGLINT_NO_CACHE").env("IMGLINT_CACHE", cache);
-    Run::of(command.args(["check", "--report", "json"]).args(arguments))
+    Run::of(&mut checking(cache, arguments))
 }
 
-/// The results without what tells of the network.
-fn told(run: &Run) -> Vec<Value> {
-    let mut results = run.report()["results"].as_array().unwrap().clone();
-    for result in &mut results {
-        result["image"]["fetched_bytes"].take();
+fn checking(cache: &Path, arguments: &[&str]) -> Command {
+    let mut command = program();
+    command.env_remove("IMGLINT_NO_CACHE").env("IMGLINT_CACHE", cache);
+    command.args(["check", "--report", "json"]).args(arguments);
+    command
+}
+
+/// The whole document but for times.
+fn told(run: &Run) -> Value {
+    let mut report = run.report();
+    for time in ["started_at", "duration_ms"] {
+        report[time].take();
     }
-    results
+    report
 }
 
 fn image(file: &str) -> TestImage {
@@ -86,13 +91,12 @@ fn a_layer_is_fetched_once_and_the_report_is_the_same() {
     let [first, second] = [0, 1].map(|number| format!("docker://{}/images:{number}", server.host()));
     let cache = tempfile::tempdir().unwrap();
     let without = imglint(["check", "--report", "json", &first]);
-    let cold = check(cache.path(), &[&first]);
+    let (cold, of_cold) = fetched(&mut checking(cache.path(), &[&first]));
     assert_eq!(asked_for(&server, &[&one, &two]), 4);
-    let warm = check(cache.path(), &[&first]);
+    let (warm, of_warm) = fetched(&mut checking(cache.path(), &[&first]));
     assert_eq!(asked_for(&server, &[&one, &two]), 4, "nothing more");
     assert!(told(&cold) == told(&without) && told(&warm) == told(&without));
-    let fetched = |run: &Run| run.result()["image"]["fetched_bytes"].as_u64().unwrap();
-    assert!(fetched(&warm) < fetched(&cold));
+    assert!(of_warm < of_cold, "{of_warm} and {of_cold} bytes");
     check(cache.path(), &[&second]);
     assert_eq!(asked_for(&server, &[&one, &two]), 5, "only what is new");
 }
@@ -225,16 +229,16 @@ fn a_large_image_of_an_engine_is_not_exported_if_its_registry_has_it() {
     let exported = imglint(arguments);
     assert_eq!(exports(&engine, &id), 1, "nobody else has it yet");
     docker(&engine, &["push", "-q", &name]);
-    let fetched = imglint(arguments);
+    let (fetched, bytes) = fetched(program().args(arguments));
     assert_eq!(exports(&engine, &id), 1);
-    let bytes = fetched.result()["image"]["fetched_bytes"].as_u64().unwrap();
     assert!(bytes < 2 << 20, "{bytes} bytes of compressed zeros");
     let (mut exported, mut fetched) = (told(&exported), told(&fetched));
     // The registry's digest is known only since the push.
-    assert!(fetched[0]["image"]["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")));
-    for result in exported.iter_mut().chain(&mut fetched) {
-        result["image"]["digest"].take();
-        result["facts"]["reference"].take();
+    let digest = |document: &Value| document["results"][0]["image"]["digest"].as_str().map(str::to_owned);
+    assert!(digest(&fetched).is_some_and(|digest| digest.starts_with("sha256:")));
+    for document in [&mut exported, &mut fetched] {
+        document["results"][0]["image"]["digest"].take();
+        document["results"][0]["facts"]["reference"].take();
     }
     assert!(exported == fetched);
     docker(&engine, &["rmi", &name]);

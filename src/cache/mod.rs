@@ -1,8 +1,9 @@
 //! Keeps the indexes of layers from one run to the next, and within one run from image to image.
 //!
 //! An index is a pure function of a layer's bytes, so it is kept by the digest that proves them: in a registry that of the
-//! layer as stored, in an engine the DiffID. What is kept was verified before (of layers that are fetched in part: proven
-//! by their table of contents), and is believed only if the entry is whole and was made by the same code ([`FORMAT`]).
+//! layer as stored, in an engine the DiffID; of a layer that was fetched in part it is proven by the table of contents that a
+//! manifest names, and kept for those that name the same. What is kept was verified before, and is believed only if the
+//! entry is whole and was made by the same code ([`FORMAT`]).
 
 mod entry;
 mod folder;
@@ -29,15 +30,16 @@ use shared::SharedStore;
 /// Changes whenever the code that makes indexes does (`tests/cache.rs` holds that).
 pub const FORMAT: &str = include_str!("format.txt");
 
-/// The kinds of entries: the index of a layer by the digest of its bytes as stored, the same by DiffID, what an engine's
-/// image consists of by its id, which layers a registry's image has by the digest of its configuration, a manifest or
-/// configuration by its digest.
+/// The kinds of entries: the index of a layer by the digest of its bytes as stored, that of a layer that was fetched in part
+/// by this and the digest of its table, the index of a layer by DiffID, what an engine's image consists of by its id, which
+/// layers a registry's image has by the digest of its configuration, a manifest or configuration by its digest.
 const BLOB: &str = "blob";
+const PART: &str = "part";
 const LAYER: &str = "layer";
 const IMAGE: &str = "image";
 const LAYERS_OF: &str = "layers-of";
 const DOCUMENT: &str = "document";
-const KINDS: [&str; 5] = [BLOB, LAYER, IMAGE, LAYERS_OF, DOCUMENT];
+const KINDS: [&str; 6] = [BLOB, PART, LAYER, IMAGE, LAYERS_OF, DOCUMENT];
 
 /// How much images of one run share without another place, in bytes of compressed indexes: some hundred large layers.
 pub const SHARED: usize = 32 << 20;
@@ -51,6 +53,28 @@ trait Store: Send + Sync {
     /// Ends what is still going on; tells why the store was of no use, if it was not.
     fn finish(&self) -> Option<String> {
         None
+    }
+}
+
+/// A layer as a manifest names it.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredLayer<'a> {
+    /// The digest of its bytes as stored.
+    pub digest: &'a Digest,
+    /// How many those are.
+    pub bytes: u64,
+    /// The digest of its table of contents, if it has one. Another manifest may say something else of the same layer.
+    pub table: Option<&'a Digest>,
+}
+
+impl StoredLayer<'_> {
+    fn whole(&self) -> String {
+        name(BLOB, self.digest)
+    }
+
+    fn part(&self) -> Option<String> {
+        let table = self.table?;
+        Some(name(PART, &Digest::of(format!("{} {table}", self.digest).as_bytes())))
     }
 }
 
@@ -127,33 +151,39 @@ impl Cache {
         Self { store, reading: Mutex::new(HashMap::new()), trouble: None }
     }
 
-    /// The index of the layer whose `bytes` as stored have this digest: the kept one if it `is_enough`, else what `read`
-    /// gives, which is then kept. Whoever asks for a layer that is being read waits for it.
+    /// The index of a layer: the kept one if it `is_enough`, else what `read` gives, which is then kept. Whoever asks for a
+    /// layer that is being read waits for it.
     ///
     /// # Errors
     /// What `read` says.
     pub fn layer<E>(
         &self,
-        digest: &Digest,
-        bytes: u64,
-        is_enough: impl FnOnce(&LayerIndex) -> bool,
+        layer: StoredLayer<'_>,
+        is_enough: impl Fn(&LayerIndex) -> bool,
         read: impl FnOnce() -> Result<Arc<LayerIndex>, E>,
     ) -> Result<Arc<LayerIndex>, E> {
-        let name = name(BLOB, digest);
-        let turn = Arc::clone(lock(&self.reading).entry(name.clone()).or_default());
+        let turn = Arc::clone(lock(&self.reading).entry(layer.whole()).or_default());
         let _turn = lock(&turn);
-        let known = self.get::<(u64, LayerIndex)>(&name).filter(|(stored, index)| *stored == bytes && index.is_sound());
-        if let Some((_, index)) = known.filter(|(_, index)| is_enough(index)) {
-            return Ok(Arc::new(index));
+        let known = |name: &str, is_part: bool| {
+            let (bytes, index): (u64, LayerIndex) = self.get(name)?;
+            let is_it = bytes == layer.bytes && index.is_part() == is_part && index.is_sound();
+            (is_it && is_enough(&index)).then(|| Arc::new(index))
+        };
+        let found = known(&layer.whole(), false).or_else(|| known(&layer.part()?, true));
+        if let Some(index) = found {
+            return Ok(index);
         }
         let index = read()?;
-        self.put(&name, &(bytes, index.as_ref()));
+        self.keep_layer(layer, &index);
         Ok(index)
     }
 
     /// Keeps what is known by now of such a layer.
-    pub fn keep_layer(&self, digest: &Digest, bytes: u64, index: &LayerIndex) {
-        self.put(&name(BLOB, digest), &(bytes, index));
+    pub fn keep_layer(&self, layer: StoredLayer<'_>, index: &LayerIndex) {
+        let name = if index.is_part() { layer.part() } else { Some(layer.whole()) };
+        if let Some(name) = name {
+            self.put(&name, &(layer.bytes, index));
+        }
     }
 
     /// Keeps of which layers a registry's image consists, by the digest of its configuration.
@@ -168,11 +198,8 @@ impl Cache {
     #[must_use]
     pub fn has_layers_of(&self, configuration: &Digest) -> bool {
         let layers: Option<Vec<Digest>> = self.get(&name(LAYERS_OF, configuration));
-        let is_whole = |layer: &Digest| {
-            let kept: Option<(u64, LayerIndex)> = self.get(&name(BLOB, layer));
-            kept.is_some_and(|(_, index)| !index.is_part())
-        };
-        layers.is_some_and(|layers| layers.iter().all(is_whole))
+        let is_kept = |layer: &Digest| self.get::<(u64, LayerIndex)>(&name(BLOB, layer)).is_some();
+        layers.is_some_and(|layers| layers.iter().all(is_kept))
     }
 
     /// The index of the layer with this DiffID.
@@ -255,6 +282,10 @@ mod tests {
         Digest::of(text.as_bytes())
     }
 
+    fn stored(digest: &Digest, bytes: u64) -> StoredLayer<'_> {
+        StoredLayer { digest, bytes, table: None }
+    }
+
     /// How often a layer is read if it is asked for.
     fn reads(cache: &Cache, text: &str, bytes: u64) -> usize {
         let mut count = 0;
@@ -262,7 +293,7 @@ mod tests {
             count += 1;
             Ok::<_, Infallible>(index())
         };
-        let found = cache.layer(&digest(text), bytes, |_| true, read).unwrap();
+        let found = cache.layer(stored(&digest(text), bytes), |_| true, read).unwrap();
         assert_eq!(found, index());
         count
     }
@@ -340,7 +371,7 @@ mod tests {
         };
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| cache.layer(&digest("a"), 9, |_| true, read).unwrap());
+                scope.spawn(|| cache.layer(stored(&digest("a"), 9), |_| true, read).unwrap());
             }
         });
         assert_eq!(count.into_inner(), 1);

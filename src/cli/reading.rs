@@ -158,8 +158,7 @@ impl<'a> Reader<'a> {
                     }
                     image::read::complete(source, image, &mut layers, &unread, options)?;
                 };
-                let read = layers.iter().map(|index| if index.is_part() { LayerRead::Part } else { LayerRead::Whole });
-                Ok((facts, read.collect(), 0))
+                Ok((facts, vec![LayerRead::Whole; layers.len()], 0))
             }
             Layers::AsNeeded => {
                 let mut reading = WindowsReading::new(self, opened, image, progress);

@@ -9,7 +9,7 @@ use super::{
     ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SearchPath, SizeFacts, configuration,
     java, libc, off_path, os_release, search_path, shell_files, steps, system_files, user, windows,
 };
-use crate::image::{Image, ManifestKind, SourceKind};
+use crate::image::{Image, Layer, ManifestKind, SourceKind};
 use crate::reference::Name;
 use crate::rootfs::Rootfs;
 use crate::rootfs::windows::WindowsFiles;
@@ -185,10 +185,13 @@ fn reference(name: &Name) -> ReferenceFact {
 }
 
 fn sizes(image: &Image, source: SourceKind, content: Content<'_>) -> SizeFacts {
+    // Whether such a layer was fetched whole must not show.
+    let is_silent = |layer: &Layer| layer.toc.as_ref().is_some_and(|toc| !toc.says_size());
     let uncompressed_bytes = match content {
         Content::Linux(rootfs) => rootfs
             .bytes()
-            .map_or_else(|| Fact::unknown("layers were fetched in part, and do not say their size"), Fact::Known),
+            .filter(|_| !image.layers.iter().any(is_silent))
+            .map_or_else(|| Fact::unknown("layers that can be fetched in part do not say their size"), Fact::Known),
         Content::Windows(files) if files.is_whole() => Fact::Known(files.bytes()),
         Content::Windows(_) => Fact::unknown("not all layers were read"),
         Content::None | Content::OutOfReach(_) => Fact::unknown("the layers were not read"),

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind, lazy};
-use crate::cache::Cache;
+use crate::cache::{Cache, StoredLayer};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::layer::decompress::{self, CHUNK};
-use crate::layer::{self, LayerIndex, scan_until};
+use crate::layer::{self, LayerIndex, TocHint, scan_until};
 
 /// How layers are read.
 #[derive(Clone, Copy)]
@@ -138,8 +138,8 @@ pub fn complete(
         match lazy::complete(source, layer, Arc::make_mut(index), wanted, options.jobs) {
             Err(_) => drop(failed.insert(*number)),
             Ok(()) => {
-                if let Some((cache, digest)) = options.cache.zip(layer.digest.as_ref()) {
-                    cache.keep_layer(digest, layer.bytes, index);
+                if let Some((cache, stored)) = options.cache.zip(stored(layer)) {
+                    cache.keep_layer(stored, index);
                 }
             }
         }
@@ -205,11 +205,17 @@ fn read_layer(
     let part = || if options.depth == Depth::Asked { lazy::open(source, layer).map(Arc::new) } else { None };
     let read = || part().map_or_else(whole, Ok);
     let cache = options.cache.filter(|_| source.kind() == SourceKind::Registry);
-    let index = match (cache, &layer.digest) {
-        (Some(cache), Some(digest)) => cache.layer(digest, layer.bytes, |index| options.depth.is_reached(index), read),
-        _ => read(),
+    let index = match cache.zip(stored(layer)) {
+        Some((cache, stored)) => cache.layer(stored, |index| options.depth.is_reached(index), read),
+        None => read(),
     };
     verified(layer, index?)
+}
+
+/// What the index of a layer is kept by, if anything proves it.
+fn stored(layer: &Layer) -> Option<StoredLayer<'_>> {
+    let table = layer.toc.as_ref().map(TocHint::digest);
+    layer.digest.as_ref().map(|digest| StoredLayer { digest, bytes: layer.bytes, table })
 }
 
 /// The index of a layer, if its content is what the configuration says.

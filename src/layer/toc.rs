@@ -63,6 +63,18 @@ impl TocHint {
         Some(Self { form: Form::ZstdChunked(place), digest, tar_bytes: None })
     }
 
+    /// The digest of the table.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Whether the annotations say how large the tar is.
+    #[must_use]
+    pub fn says_size(&self) -> bool {
+        self.tar_bytes.is_some()
+    }
+
     /// How many bytes at the end of the layer have to be read to find the table.
     #[must_use]
     pub fn footer(&self) -> u64 {

@@ -176,9 +176,12 @@ pub struct ImageReport {
     pub platform: Option<Platform>,
     /// The sum of the layers as stored, in bytes.
     pub compressed_bytes: Option<u64>,
-    /// The sum of the layers' tars, in bytes; null if they were not read.
+    /// The sum of the layers' tars, in bytes; null if they were not read, or are of a kind that can be fetched in part and
+    /// does not say it.
     pub uncompressed_bytes: Option<u64>,
-    /// What came over the network, in bytes; null for sources that use none.
+    /// What came over the network, in bytes; nothing for sources that use none. It is not in the document: results of one
+    /// digest are the same in each, whatever was kept from before or fetched in part.
+    #[serde(skip)]
     pub fetched_bytes: Option<u64>,
     /// The layers, base first.
     pub layers: Vec<LayerReport>,
@@ -217,10 +220,11 @@ pub struct LayerReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerRead {
-    /// All of it, and it is what its digest says.
+    /// All that it holds is known: it is what its digest says, or its table of contents and the files that were asked for
+    /// are what their digests say.
     #[default]
     Whole,
-    /// As much as was needed; its digest could not be verified.
+    /// Its start, as far as it was needed; its digest could not be verified.
     Part,
     /// Nothing.
     None,

@@ -50,6 +50,12 @@ pub(super) fn openmetrics(report: &Report) -> String {
             page.sample("imglint_image_stored_bytes", result, &[], bytes);
         }
     }
+    page.family("imglint_image_fetched_bytes", "bytes", "What came over the network to check the image");
+    for result in results() {
+        if let Some(bytes) = result.image.fetched_bytes {
+            page.sample("imglint_image_fetched_bytes", result, &[], bytes);
+        }
+    }
     page.family("imglint_image_duration_seconds", "seconds", "How long it took to check the image");
     for result in results() {
         if let Some(time) = result.duration_ms {

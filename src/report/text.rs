@@ -92,7 +92,7 @@ impl Page {
         }
         if self.style.verbose {
             self.details(&result.image);
-        } else if result.image.layers.iter().any(|layer| layer.read != LayerRead::Whole) {
+        } else {
             self.fetched(&result.image);
         }
         for finding in &result.findings {
@@ -139,7 +139,9 @@ impl Page {
 
     /// How much of an image was fetched, where not all of it was.
     fn fetched(&mut self, image: &ImageReport) {
-        if let (Some(fetched), Some(stored)) = (image.fetched_bytes, image.compressed_bytes) {
+        if let (Some(fetched), Some(stored)) = (image.fetched_bytes, image.compressed_bytes)
+            && fetched < stored
+        {
             self.line(format_args!("  {DIM}{} of {} fetched{DIM:#}", size(fetched), size(stored)));
         }
     }

@@ -19,8 +19,10 @@ pub enum Form {
 }
 
 /// A layer: its bytes as stored, the digest of its tar, and what the manifest says of it.
+#[derive(Clone)]
 pub struct LazyLayer {
     pub stored: Vec<u8>,
+    pub digest: Digest,
     pub diff_id: Digest,
     pub annotations: Value,
     pub media_type: &'static str,
@@ -134,6 +136,7 @@ impl Writer {
                 (annotations, "application/vnd.oci.image.layer.v1.tar+zstd")
             }
         };
-        LazyLayer { stored: self.stored, diff_id: Digest::of(&self.tar), annotations, media_type }
+        let digest = Digest::of(&self.stored);
+        LazyLayer { stored: self.stored, digest, diff_id: Digest::of(&self.tar), annotations, media_type }
     }
 }

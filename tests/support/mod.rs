@@ -69,6 +69,16 @@ pub fn check<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Run {
     Run::of(program().args(["check", "--report", "json"]).args(arguments))
 }
 
+/// Calls the program and tells what of each image came over the network, in bytes.
+pub fn fetched(command: &mut Command) -> (Run, u64) {
+    let metrics = tempfile::NamedTempFile::new().unwrap();
+    let run = Run::of(command.arg("--report").arg(format!("openmetrics={}", metrics.path().display())));
+    let metrics = fs::read_to_string(metrics.path()).unwrap();
+    let samples = metrics.lines().filter(|line| line.starts_with("imglint_image_fetched_bytes{"));
+    let bytes = samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+    (run, bytes.sum())
+}
+
 /// How one call of the program ended.
 pub struct Run {
     /// The exit code; a death by signal is -1.
