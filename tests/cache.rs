@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use imglint::cache::{Cache, StoredLayer};
 use imglint::digest::{Algorithm, Digest, Hasher};
+use imglint::layer::scan;
 use serde_json::{Value, json};
-use support::image::{Tar, TestImage, docker_archive, gzip, write_layout};
+use support::image::{Tar, TestImage, blob, docker_archive, gzip, write_layout};
 use support::lying_registry::{LyingRegistry, Reply};
 use support::{Run, fetched, imglint, program, real_part};
 
@@ -137,6 +139,45 @@ fn several_images_of_one_run_share_layers_even_without_a_cache() {
     let run = imglint(["check", "--report", "json"].into_iter().chain(names.iter().map(String::as_str)));
     assert_eq!(run.report()["summary"]["incompatible"], 6, "{}", run.stderr);
     assert_eq!(asked_for(&server, &images), 7);
+}
+
+#[test]
+fn layers_of_a_layout_are_read_once_and_proven_each_time() {
+    let (layout, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_layout(layout.path(), &[(&image("a"), "")]);
+    let reference = format!("oci:{}", layout.path().display());
+    let without = imglint(["check", "--report", "json", &reference]);
+    let [cold, warm] = [(); 2].map(|()| check(cache.path(), &[&reference]));
+    assert!(told(&cold) == told(&without) && told(&warm) == told(&without));
+    let digest = Digest::of(&gzip(&image("a").layers()[1].tar));
+    let blob = layout.path().join("blobs/sha256").join(digest.hex());
+    let mut damaged = fs::read(&blob).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&blob, damaged).unwrap();
+    check(cache.path(), &[&reference]).fails_saying(&[&format!("layer 1 ({digest}): its content has the digest")]);
+}
+
+#[test]
+fn a_layer_that_is_known_is_hashed_but_not_decompressed() {
+    let (layout, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_layout(layout.path(), &[(&image("a"), "")]);
+    let read = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let mut listed = read(&layout.path().join("index.json"));
+    let manifest = listed["manifests"][0]["digest"].as_str().unwrap().replace(':', "/");
+    let mut manifest = read(&layout.path().join("blobs").join(manifest));
+    // In place of the upper layer bytes that nobody can decompress, and under their digest what the layer holds.
+    let stored = b"\x1f\x8bno gzip";
+    manifest["layers"][1] = blob(layout.path(), "application/vnd.oci.image.layer.v1.tar+gzip", stored);
+    listed["manifests"][0] =
+        blob(layout.path(), "application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
+    fs::write(layout.path().join("index.json"), listed.to_string()).unwrap();
+    let index = scan(&image("a").layers()[1].tar[..]).unwrap();
+    let kept = StoredLayer { digest: &Digest::of(stored), bytes: stored.len() as u64, table: None };
+    let reference = format!("oci:{}", layout.path().display());
+    imglint(["check", "--report", "json", &reference]).fails_saying(&["layer 1"]);
+    Cache::in_folder(cache.path().to_owned(), 1 << 20).keep_layer(kept, &index);
+    let run = check(cache.path(), &[&reference]);
+    assert_eq!(run.result()["verdict"], "incompatible", "{}", run.stderr);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::thread;
 
 use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind, lazy};
 use crate::cache::{Cache, StoredLayer};
-use crate::digest::{Algorithm, Digest, Hasher};
+use crate::digest::{Algorithm, Digest, Hasher, HashingReader};
 use crate::layer::decompress::{self, CHUNK};
 use crate::layer::{self, LayerIndex, TocHint, scan_until};
 
@@ -18,8 +18,7 @@ use crate::layer::{self, LayerIndex, TocHint, scan_until};
 pub struct ReadOptions<'a> {
     /// How many at a time, at most.
     pub jobs: usize,
-    /// What was read before. It is asked for layers of registries only: those that lie on this machine are cheap to
-    /// verify once more.
+    /// What was read before. Layers that lie on this machine are hashed all the same, which takes a sixth of reading them.
     pub cache: Option<&'a Cache>,
     /// How much of each is read.
     pub depth: Depth,
@@ -195,21 +194,36 @@ fn read_layer(
     options: ReadOptions<'_>,
     stop: &AtomicBool,
 ) -> Result<Arc<LayerIndex>> {
-    let whole = || match source.open_layer(layer)? {
-        LayerBytes::Indexed(index) => Ok(index),
-        LayerBytes::Stream(stream) => {
-            let watched = Watched { stream, stop, progress: options.progress };
-            Ok(Arc::new(index(layer, watched, options.depth, &mut |_| false)?.0))
-        }
-    };
-    let part = || if options.depth == Depth::Asked { lazy::open(source, layer).map(Arc::new) } else { None };
-    let read = || part().map_or_else(whole, Ok);
-    let cache = options.cache.filter(|_| source.kind() == SourceKind::Registry);
-    let index = match cache.zip(stored(layer)) {
+    let watched = |stream| Watched { stream, stop, progress: options.progress };
+    let whole = |stream| Ok(Arc::new(index(layer, watched(stream), options.depth, &mut |_| false)?.0));
+    let known_or = |read: &mut dyn FnMut() -> Result<Arc<LayerIndex>>| match options.cache.zip(stored(layer)) {
         Some((cache, stored)) => cache.layer(stored, |index| options.depth.is_reached(index), read),
         None => read(),
     };
-    verified(layer, index?)
+    let index = if source.kind() == SourceKind::Registry {
+        let part = || if options.depth == Depth::Asked { lazy::open(source, layer).map(Arc::new) } else { None };
+        known_or(&mut || match part() {
+            Some(part) => Ok(part),
+            None => match source.open_layer(layer)? {
+                LayerBytes::Indexed(index) => Ok(index),
+                LayerBytes::Stream(stream) => whole(stream),
+            },
+        })?
+    } else {
+        match source.open_layer(layer)? {
+            LayerBytes::Indexed(index) => index,
+            LayerBytes::Stream(stream) => {
+                // Nobody vouches for what lies on this machine: it is hashed even if its index is known.
+                let mut unread = Some(stream);
+                let index = known_or(&mut || unread.take().map_or_else(|| Err(Error::broken("read twice")), whole))?;
+                if let Some(stream) = unread {
+                    prove(layer, watched(stream))?;
+                }
+                index
+            }
+        }
+    };
+    verified(layer, index)
 }
 
 /// What the index of a layer is kept by, if anything proves it.
@@ -270,6 +284,15 @@ fn index(
     })
 }
 
+/// Holds a layer whose index is known against its digest.
+fn prove(layer: &Layer, watched: Watched<'_>) -> Result<()> {
+    let algorithm = layer.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+    let mut stream = HashingReader::new(watched, algorithm);
+    decompress::drain(&mut stream).map_err(|error| Error::from_io(&name(layer), error))?;
+    let (digest, bytes) = stream.finish();
+    verify(layer, &digest, bytes)
+}
+
 fn verify(layer: &Layer, digest: &Digest, bytes: u64) -> Result<()> {
     match &layer.digest {
         Some(_) if bytes != layer.bytes => Err(Error::broken(format!(
@@ -298,35 +321,39 @@ struct Watched<'a> {
     progress: Option<&'a dyn Progress>,
 }
 
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("abandoned because another layer failed"));
+        }
+        let count = self.stream.read(buffer)?;
+        if let Some(progress) = self.progress {
+            progress.bytes(count as u64);
+        }
+        Ok(count)
+    }
+}
+
 type Chunk = io::Result<Vec<u8>>;
 
 /// Reads the stream to its end; gives its digest and size, unless it failed or nobody listens any more.
 fn fetch(
-    watched: Watched<'_>,
+    mut watched: Watched<'_>,
     algorithm: Algorithm,
     full: &SyncSender<Chunk>,
     buffers: &Receiver<Vec<u8>>,
 ) -> Option<(Digest, u64)> {
-    let Watched { mut stream, stop, progress } = watched;
     let mut hasher = Hasher::new(algorithm);
     let mut bytes = 0;
     loop {
         let mut buffer = buffers.try_recv().unwrap_or_default();
         buffer.resize(CHUNK, 0);
-        let read = if stop.load(Ordering::Relaxed) {
-            Err(io::Error::other("abandoned because another layer failed"))
-        } else {
-            fill(&mut stream, &mut buffer)
-        };
-        match read {
+        match fill(&mut watched, &mut buffer) {
             Ok(0) => return Some((hasher.finish(), bytes)),
             Ok(count) => {
                 buffer.truncate(count);
                 hasher.update(&buffer);
                 bytes += count as u64;
-                if let Some(progress) = progress {
-                    progress.bytes(count as u64);
-                }
                 full.send(Ok(buffer)).ok()?;
             }
             Err(error) => {
