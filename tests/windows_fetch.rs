@@ -173,6 +173,33 @@ fn of_a_base_that_decides_no_more_is_read_than_what_does() {
 }
 
 #[test]
+fn what_was_read_of_a_base_is_kept_for_those_who_ask_the_same_in_the_same_place() {
+    let base = long_base("COPY . .");
+    let digest = base.descriptor["digest"].as_str().unwrap().to_owned();
+    let registry = serve(Value::Null, json!({}), &[base]);
+    let asked = || registry.seen().iter().filter(|seen| seen.path.ends_with(&digest)).count();
+    let cache = tempfile::tempdir().unwrap();
+    let kept = |repository: &str, arguments: &[&str]| {
+        let image = format!("docker://{}/{repository}:1", registry.host());
+        let mut command = imglint();
+        command.env_remove("IMGLINT_NO_CACHE").env("IMGLINT_CACHE", cache.path());
+        command.args(["check", "--report", "json", "--set", "worker=windows/amd64", &image]).args(arguments);
+        let before = asked();
+        (Run::of(&mut command).result(), asked() - before)
+    };
+    // For the one its start is enough; what the other seeks is nowhere in it.
+    for arguments in [&[][..], &["--set", "steps=terraform"]] {
+        let cold = check(&registry, arguments).result();
+        for times in [1, 0] {
+            let (warm, asked) = kept("team/app", arguments);
+            assert!(warm == cold);
+            assert_eq!(asked, times, "{arguments:?}");
+        }
+    }
+    assert_eq!(kept("another/app", &[]).1, 1, "another place may have given something else");
+}
+
+#[test]
 fn a_limit_leaves_open_what_larger_layers_would_tell() {
     let registry = serve(Value::Null, json!({}), &[long_base("COPY . .")]);
     let (run, bytes) = checked(&registry, &["--max-layer-fetch", "10MB"]);

@@ -31,15 +31,17 @@ use shared::SharedStore;
 pub const FORMAT: &str = include_str!("format.txt");
 
 /// The kinds of entries: the index of a layer by the digest of its bytes as stored, that of a layer that was fetched in part
-/// by this and the digest of its table, the index of a layer by DiffID, what an engine's image consists of by its id, which
-/// layers a registry's image has by the digest of its configuration, a manifest or configuration by its digest.
+/// by this and the digest of its table, that of the start of a layer by who asked for it, the index of a layer by DiffID,
+/// what an engine's image consists of by its id, which layers a registry's image has by the digest of its configuration, a
+/// manifest or configuration by its digest.
 const BLOB: &str = "blob";
 const PART: &str = "part";
+const START: &str = "start";
 const LAYER: &str = "layer";
 const IMAGE: &str = "image";
 const LAYERS_OF: &str = "layers-of";
 const DOCUMENT: &str = "document";
-const KINDS: [&str; 6] = [BLOB, PART, LAYER, IMAGE, LAYERS_OF, DOCUMENT];
+const KINDS: [&str; 7] = [BLOB, PART, START, LAYER, IMAGE, LAYERS_OF, DOCUMENT];
 
 /// How much images of one run share without another place, in bytes of compressed indexes: some hundred large layers.
 pub const SHARED: usize = 32 << 20;
@@ -184,6 +186,28 @@ impl Cache {
         if let Some(name) = name {
             self.put(&name, &(layer.bytes, index));
         }
+    }
+
+    /// What was read of the start of a layer, and whether that was all: as it was kept, else what `read` gives. Nothing proves
+    /// a start but where it came from, so `asked` names the place, the layer and all else that matters for what was read.
+    ///
+    /// # Errors
+    /// What `read` says.
+    pub fn start<E>(
+        &self,
+        asked: &str,
+        read: impl FnOnce() -> Result<Option<(Arc<LayerIndex>, bool)>, E>,
+    ) -> Result<Option<(Arc<LayerIndex>, bool)>, E> {
+        let name = name(START, &Digest::of(asked.as_bytes()));
+        let kept = self.get::<(LayerIndex, bool)>(&name).filter(|(index, _)| index.is_sound());
+        if let Some((index, is_whole)) = kept {
+            return Ok(Some((Arc::new(index), is_whole)));
+        }
+        let found = read()?;
+        if let Some((index, is_whole)) = &found {
+            self.put(&name, &(index.as_ref(), is_whole));
+        }
+        Ok(found)
     }
 
     /// Keeps of which layers a registry's image consists, by the digest of its configuration.

@@ -249,7 +249,11 @@ impl<'a> WindowsReading<'a> {
             for number in (0..base).rev() {
                 if self.is_unread(number) && self.reader.is_open(&facts, |severity| fail_on.counts(severity)) {
                     let sought = facts.windows.known().map(|known| known.sought.clone()).unwrap_or_default();
-                    self.read_until(number, if is_last { Vec::new() } else { sought })?;
+                    if is_last || sought.is_empty() {
+                        self.read_all(&[number])?;
+                    } else {
+                        self.read_until(number, &sought)?;
+                    }
                     facts = facts_of(&self.layers);
                 }
             }
@@ -288,47 +292,65 @@ impl<'a> WindowsReading<'a> {
             }
         }
         let foreign = numbers.iter().filter(|&&number| self.image.layers[number].is_foreign());
-        foreign.copied().collect::<Vec<_>>().into_iter().try_for_each(|number| self.read_until(number, Vec::new()))
+        foreign.copied().collect::<Vec<_>>().into_iter().try_for_each(|number| self.read_until(number, &[]))
     }
 
     /// Reads a layer until one file of each group has been seen; without groups to its end.
-    fn read_until(&mut self, number: usize, groups: Vec<Vec<String>>) -> image::Result<()> {
+    fn read_until(&mut self, number: usize, groups: &[Vec<String>]) -> image::Result<()> {
+        let source = self.opened.source.as_ref();
+        let cache = self.reader.cache.as_deref().filter(|_| source.kind() == image::SourceKind::Registry);
+        let asked = self.opened.name.as_ref().map(|name| {
+            let (layer, arguments) = (&self.image.layers[number], self.reader.arguments);
+            let (digest, bytes) = (&layer.digest, layer.bytes);
+            let allowed = (arguments.allow_foreign_urls, arguments.verify_layers);
+            format!("{}/{} {digest:?} {bytes} {allowed:?} {groups:?}", name.registry, name.repository)
+        });
+        let read = match cache.zip(asked) {
+            Some((cache, asked)) => cache.start(&asked, || self.start(number, groups))?,
+            None => self.start(number, groups)?,
+        };
+        if let Some((index, is_whole)) = read {
+            let layer = std::mem::take(&mut self.layers[number]);
+            self.layers[number] = WindowsLayer { index: Some(index), is_whole, ..layer };
+        }
+        Ok(())
+    }
+
+    /// The start of a layer, and whether that is all of it; nothing if it may not be fetched, which is noted.
+    fn start(&mut self, number: usize, groups: &[Vec<String>]) -> image::Result<Option<(Arc<LayerIndex>, bool)>> {
         let (source, layer) = (self.opened.source.as_ref(), &self.image.layers[number]);
         let depth = self.reader.read_options(Depth::Whole, self.progress).depth;
-        let has_end = !groups.is_empty();
-        let mut groups: Vec<BTreeSet<String>> = groups.into_iter().map(|group| group.into_iter().collect()).collect();
+        let mut left: Vec<BTreeSet<&String>> = groups.iter().map(|group| group.iter().collect()).collect();
         let mut enough = move |path: &str| {
             let path = fold(path);
-            groups.retain(|group| !group.contains(&path));
-            has_end && groups.is_empty()
+            left.retain(|group| !group.contains(&path));
+            !groups.is_empty() && left.is_empty()
         };
-        let read = match image::read::layer_until(source, layer, depth, &mut enough) {
+        let why_not = match image::read::layer_until(source, layer, depth, &mut enough) {
             Err(error) if layer.is_foreign() && error.kind() == ErrorKind::NotFound => {
-                if !self.reader.arguments.allow_foreign_urls {
-                    self.layers[number].why_not = "it is a foreign layer that is not kept where the image is; \
-                        --allow-foreign-urls fetches it from where it comes from"
-                        .to_owned();
-                    return Ok(());
-                }
-                match registry::foreign(layer, &self.reader.options.registry) {
-                    Err(error) if error.kind() == ErrorKind::Unsupported => {
-                        self.layers[number].why_not = format!("it is a foreign layer, and {error}");
-                        return Ok(());
+                if self.reader.arguments.allow_foreign_urls {
+                    match registry::foreign(layer, &self.reader.options.registry) {
+                        Err(error) if error.kind() == ErrorKind::Unsupported => {
+                            format!("it is a foreign layer, and {error}")
+                        }
+                        Err(error) => return Err(error),
+                        Ok(place) => {
+                            let stream = place.registry.open_blob(layer)?;
+                            let read = image::read::stream_until(stream, layer, depth, &mut enough)?;
+                            self.elsewhere += image::Source::bytes_fetched(&place.registry).unwrap_or_default();
+                            return Ok(Some(read));
+                        }
                     }
-                    Err(error) => return Err(error),
-                    Ok(place) => {
-                        let stream = place.registry.open_blob(layer)?;
-                        let read = image::read::stream_until(stream, layer, depth, &mut enough)?;
-                        self.elsewhere += image::Source::bytes_fetched(&place.registry).unwrap_or_default();
-                        read
-                    }
+                } else {
+                    "it is a foreign layer that is not kept where the image is; --allow-foreign-urls fetches it from where it \
+                     comes from"
+                        .to_owned()
                 }
             }
-            read => read?,
+            read => return read.map(Some),
         };
-        let (index, is_whole) = read;
-        self.layers[number] = WindowsLayer { index: Some(index), is_whole, ..std::mem::take(&mut self.layers[number]) };
-        Ok(())
+        self.layers[number].why_not = why_not;
+        Ok(None)
     }
 
     fn read_of_layers(&self) -> Vec<LayerRead> {
