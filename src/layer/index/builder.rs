@@ -8,7 +8,7 @@ use crate::layer::replay::{Extracted, Step, Target, replay};
 /// The most entries that a layer may have: ten times what the largest real images have.
 const MOST_ENTRIES: usize = 4_000_000;
 /// The most bytes that the names of a layer may have in all.
-const MOST_NAME_BYTES: usize = 384 << 20;
+pub(super) const MOST_NAME_BYTES: usize = 384 << 20;
 /// The prefix of whiteouts (image-spec, layer.md, "Whiteouts").
 const WHITEOUT: &str = ".wh.";
 /// The name that makes a folder opaque (image-spec, layer.md, "Opaque Whiteout").

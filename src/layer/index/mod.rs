@@ -3,6 +3,7 @@
 mod builder;
 mod search;
 mod sound;
+mod stored;
 mod unread;
 
 use std::collections::BTreeSet;
@@ -24,7 +25,7 @@ pub use unread::Extent;
 const MOST_KEPT: usize = 48 << 20;
 
 /// What one layer holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerIndex {
     /// The digest of the layer's uncompressed tar, where it was computed. Folders have no tar.
     pub diff_id: Option<Digest>,
@@ -124,7 +125,7 @@ pub struct NewEntry<'a> {
     pub link: &'a str,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     path: (u32, u32),
     link: (u32, u32),
