@@ -13,7 +13,7 @@ use imglint::cache::{Cache, StoredLayer};
 use imglint::digest::{Algorithm, Digest, Hasher};
 use imglint::layer::scan;
 use serde_json::{Value, json};
-use support::image::{Tar, TestImage, blob, docker_archive, gzip, write_layout};
+use support::image::{Tar, TestImage, TestLayer, blob, docker_archive, gzip, write_layout};
 use support::lying_registry::{LyingRegistry, Reply};
 use support::{Run, fetched, imglint, program, real_part};
 
@@ -139,6 +139,20 @@ fn several_images_of_one_run_share_layers_even_without_a_cache() {
     let run = imglint(["check", "--report", "json"].into_iter().chain(names.iter().map(String::as_str)));
     assert_eq!(run.report()["summary"]["incompatible"], 6, "{}", run.stderr);
     assert_eq!(asked_for(&server, &images), 7);
+}
+
+#[test]
+fn what_was_verified_for_others_makes_no_difference() {
+    let layer = TestLayer { digest: Digest::of(b"something else"), ..image("a").layers()[0].clone() };
+    let wrong = TestImage::new(json!({"Entrypoint": ["x"]})).shared_layer("COPY base /", &layer);
+    let server = registry(&[&wrong], false);
+    let name = format!("docker://{}/images:0", server.host());
+    let cache = tempfile::tempdir().unwrap();
+    let before = check(cache.path(), &[&name]);
+    check(cache.path(), &["--verify-layers", &name]).fails_saying(&["but the configuration says"]);
+    let after = check(cache.path(), &[&name]);
+    assert_eq!(before.result()["verdict"], "incompatible");
+    assert!(told(&after) == told(&before));
 }
 
 #[test]

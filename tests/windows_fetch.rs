@@ -52,8 +52,12 @@ impl Listed {
     }
 }
 
-/// Serves an image of these layers.
-fn serve(os_version: Value, config: Value, layers: &[Listed]) -> LyingRegistry {
+/// An image: its manifest, and its blobs by digest.
+type Served = (Value, HashMap<String, Vec<u8>>);
+
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+fn image(os_version: Value, config: Value, layers: &[Listed]) -> Served {
     let history: Vec<Value> = layers.iter().map(|layer| json!({"created_by": layer.created_by})).collect();
     let diff_ids: Vec<String> = layers.iter().map(|layer| layer.diff_id.to_string()).collect();
     let document = json!({
@@ -61,9 +65,8 @@ fn serve(os_version: Value, config: Value, layers: &[Listed]) -> LyingRegistry {
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     });
     let document = document.to_string().into_bytes();
-    let kind = "application/vnd.docker.distribution.manifest.v2+json";
     let manifest = json!({
-        "schemaVersion": 2, "mediaType": kind,
+        "schemaVersion": 2, "mediaType": MANIFEST,
         "config": {
             "mediaType": "application/vnd.docker.container.image.v1+json", "size": document.len(),
             "digest": Digest::of(&document).to_string(),
@@ -76,12 +79,24 @@ fn serve(os_version: Value, config: Value, layers: &[Listed]) -> LyingRegistry {
             blobs.insert(layer.descriptor["digest"].as_str().unwrap().to_owned(), content.clone());
         }
     }
+    (manifest, blobs)
+}
+
+/// Serves an image of these layers.
+fn serve(os_version: Value, config: Value, layers: &[Listed]) -> LyingRegistry {
+    serve_all(vec![image(os_version, config, layers)])
+}
+
+/// Serves images, with the tags 1, 2 and so on.
+fn serve_all(images: Vec<Served>) -> LyingRegistry {
     LyingRegistry::start(move |seen| {
         let name = seen.path.rsplit('/').next().unwrap();
         if seen.path.contains("/manifests/") {
-            return Reply::ok(manifest.to_string()).with("Content-Type", kind);
+            let manifest = &images[name.parse::<usize>().unwrap() - 1].0;
+            return Reply::ok(manifest.to_string()).with("Content-Type", MANIFEST);
         }
-        blobs.get(name).map_or_else(|| Reply::error(404, "BLOB_UNKNOWN", "not here"), Reply::ok)
+        let blob = images.iter().find_map(|(_, blobs)| blobs.get(name));
+        blob.map_or_else(|| Reply::error(404, "BLOB_UNKNOWN", "not here"), Reply::ok)
     })
 }
 
@@ -197,6 +212,29 @@ fn what_was_read_of_a_base_is_kept_for_those_who_ask_the_same_in_the_same_place(
         }
     }
     assert_eq!(kept("another/app", &[]).1, 1, "another place may have given something else");
+}
+
+#[test]
+fn what_is_kept_of_a_base_is_held_to_each_configuration_that_names_it() {
+    let right = long_base("COPY . .");
+    let wrong = Listed {
+        created_by: right.created_by.clone(),
+        descriptor: right.descriptor.clone(),
+        diff_id: Digest::of(b"something else"),
+        content: None,
+    };
+    let images = [[right], [wrong]].map(|layers| image(Value::Null, json!({}), &layers));
+    let registry = serve_all(images.into());
+    let cache = tempfile::tempdir().unwrap();
+    let check = |tag: u32| {
+        let image = format!("docker://{}/team/app:{tag}", registry.host());
+        let mut command = imglint();
+        command.env_remove("IMGLINT_NO_CACHE").env("IMGLINT_CACHE", cache.path());
+        command.args(["check", "--report", "json", "--verify-layers", "--set", "worker=windows/amd64"]);
+        Run::of(command.args(["--set", "steps=terraform", &image]))
+    };
+    assert_eq!(check(1).result()["image"]["layers"][0]["read"], "whole");
+    check(2).fails_saying(&["layer 0", "but the configuration says"]);
 }
 
 #[test]

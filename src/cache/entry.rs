@@ -13,10 +13,10 @@ const MARK: &[u8; 8] = b"imglint\n";
 const CHECKSUM: usize = 64;
 /// How many bytes say how long the content is when it is decompressed.
 const LENGTH: usize = size_of::<u64>();
-/// The most that an entry may become when it is decompressed, in bytes: more than any index that can be made.
+/// The most that an entry may be when it is decompressed, in bytes.
 const LARGEST: usize = 1 << 30;
 
-/// An entry's bytes; nothing if the value has no form, which no value here is.
+/// An entry's bytes; nothing if the value has none, or is too large to be read again.
 pub(super) fn encode(name: &str, value: &impl Serialize) -> Option<Vec<u8>> {
     let compressed = zstd::stream::write::Encoder::new(vec![0; LENGTH], 1).ok()?;
     let counted = postcard::to_io(value, Counted { inner: compressed, bytes: 0 }).ok()?;
@@ -41,7 +41,7 @@ pub(super) fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Option<T>
     postcard::from_bytes(&value).ok()
 }
 
-/// Counts what is written.
+/// Counts what is written, which is not more than [`LARGEST`].
 struct Counted<W> {
     inner: W,
     bytes: u64,
@@ -49,6 +49,9 @@ struct Counted<W> {
 
 impl<W: Write> Write for Counted<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.bytes + buffer.len() as u64 > LARGEST as u64 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let count = self.inner.write(buffer)?;
         self.bytes += count as u64;
         Ok(count)

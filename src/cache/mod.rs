@@ -2,8 +2,9 @@
 //!
 //! An index is a pure function of a layer's bytes, so it is kept by the digest that proves them: in a registry that of the
 //! layer as stored, in an engine the DiffID; of a layer that was fetched in part it is proven by the table of contents that a
-//! manifest names, and kept for those that name the same. What is kept was verified before, and is believed only if the
-//! entry is whole and was made by the same code ([`FORMAT`]).
+//! manifest names, and kept for those that name the same. What is kept was verified before (but for starts of layers, which
+//! cannot be, and are kept on this machine only), and is believed only if the entry is whole and was made by the same code
+//! ([`FORMAT`]).
 
 mod entry;
 mod folder;
@@ -31,8 +32,8 @@ use shared::SharedStore;
 pub const FORMAT: &str = include_str!("format.txt");
 
 /// The kinds of entries: the index of a layer by the digest of its bytes as stored, that of a layer that was fetched in part
-/// by this and the digest of its table, that of the start of a layer by who asked for it, the index of a layer by DiffID,
-/// what an engine's image consists of by its id, which layers a registry's image has by the digest of its configuration, a
+/// by this and the digest of its table, that of the start of a layer by where it was read and up to what, the index of a layer by
+/// DiffID, what an engine's image consists of by its id, which layers a registry's image has by the digest of its configuration, a
 /// manifest or configuration by its digest.
 const BLOB: &str = "blob";
 const PART: &str = "part";
@@ -121,6 +122,8 @@ pub struct Cache {
     /// One lock a layer that is being read, so that no other image reads it at the same time.
     reading: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     trouble: Option<String>,
+    /// Whether other machines write there, too.
+    is_shared: bool,
 }
 
 impl Cache {
@@ -130,7 +133,7 @@ impl Cache {
     pub fn at(place: &Place, limit: u64) -> Self {
         match (place, shared::open(place)) {
             (Place::Folder(folder), _) => Self::in_folder(folder.clone(), limit),
-            (_, Ok(Some(far))) => Self::new(Box::new(SharedStore::new(far))),
+            (_, Ok(Some(far))) => Self { is_shared: true, ..Self::new(Box::new(SharedStore::new(far))) },
             (_, Ok(None)) => Self::in_memory(SHARED),
             (_, Err(why)) => Self { trouble: Some(why), ..Self::in_memory(SHARED) },
         }
@@ -150,7 +153,7 @@ impl Cache {
     }
 
     fn new(store: Box<dyn Store>) -> Self {
-        Self { store, reading: Mutex::new(HashMap::new()), trouble: None }
+        Self { store, reading: Mutex::new(HashMap::new()), trouble: None, is_shared: false }
     }
 
     /// The index of a layer: the kept one if it `is_enough`, else what `read` gives, which is then kept. Whoever asks for a
@@ -182,14 +185,17 @@ impl Cache {
 
     /// Keeps what is known by now of such a layer.
     pub fn keep_layer(&self, layer: StoredLayer<'_>, index: &LayerIndex) {
-        let name = if index.is_part() { layer.part() } else { Some(layer.whole()) };
+        // A part that is full is not: what it lacks depends on what was asked for before.
+        let part = || layer.part().filter(|_| !index.leaves_out());
+        let name = if index.is_part() { part() } else { Some(layer.whole()) };
         if let Some(name) = name {
             self.put(&name, &(layer.bytes, index));
         }
     }
 
     /// What was read of the start of a layer, and whether that was all: as it was kept, else what `read` gives. Nothing proves
-    /// a start but where it came from, so `asked` names the place, the layer and all else that matters for what was read.
+    /// a start but where it came from, so `asked` names the layer, how its place is reached and up to what it is read; and
+    /// no other machine is believed.
     ///
     /// # Errors
     /// What `read` says.
@@ -198,6 +204,9 @@ impl Cache {
         asked: &str,
         read: impl FnOnce() -> Result<Option<(Arc<LayerIndex>, bool)>, E>,
     ) -> Result<Option<(Arc<LayerIndex>, bool)>, E> {
+        if self.is_shared {
+            return read();
+        }
         let name = name(START, &Digest::of(asked.as_bytes()));
         let kept = self.get::<(LayerIndex, bool)>(&name).filter(|(index, _)| index.is_sound());
         if let Some((index, is_whole)) = kept {
@@ -218,7 +227,7 @@ impl Cache {
         }
     }
 
-    /// Whether all layers of the image with this configuration were read whole from a registry.
+    /// Whether all layers of the image with this configuration are known whole.
     #[must_use]
     pub fn has_layers_of(&self, configuration: &Digest) -> bool {
         let layers: Option<Vec<Digest>> = self.get(&name(LAYERS_OF, configuration));

@@ -35,7 +35,7 @@ impl Catalog {
         Self { with_examples: true }
     }
 
-    /// The same, but its own rules without their examples, which are most of the work of reading them.
+    /// The same, but its own rules without their examples, which are half of their text.
     #[must_use]
     pub fn to_judge() -> Self {
         Self { with_examples: false }

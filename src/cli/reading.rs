@@ -17,7 +17,7 @@ use crate::facts::configuration::instruction;
 use crate::facts::programs::Wanted;
 use crate::facts::windows::base_layers;
 use crate::facts::{Content, Facts, Layers, gather};
-use crate::image::read::{Depth, ReadOptions};
+use crate::image::read::{Depth, ReadOptions, verified};
 use crate::image::registry::{self, RegistryOptions, StreamLimits};
 use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
 use crate::layer::LayerIndex;
@@ -302,14 +302,18 @@ impl<'a> WindowsReading<'a> {
         let asked = self.opened.name.as_ref().map(|name| {
             let (layer, arguments) = (&self.image.layers[number], self.reader.arguments);
             let (digest, bytes) = (&layer.digest, layer.bytes);
-            let allowed = (arguments.allow_foreign_urls, arguments.verify_layers);
-            format!("{}/{} {digest:?} {bytes} {allowed:?} {groups:?}", name.registry, name.repository)
+            let from = (&name.registry, &name.repository, arguments.registries.get(&name.registry), &layer.urls);
+            let how = (&arguments.insecure_registry, arguments.allow_foreign_urls, arguments.verify_layers);
+            format!("{digest:?} {bytes} {from:?} {how:?} {groups:?}")
         });
         let read = match cache.zip(asked) {
             Some((cache, asked)) => cache.start(&asked, || self.start(number, groups))?,
             None => self.start(number, groups)?,
         };
         if let Some((index, is_whole)) = read {
+            let depth = self.reader.read_options(Depth::Whole, self.progress).depth;
+            // The configuration that named it when it was kept may have been another.
+            let index = if is_whole { verified(&self.image.layers[number], index, depth)? } else { index };
             let layer = std::mem::take(&mut self.layers[number]);
             self.layers[number] = WindowsLayer { index: Some(index), is_whole, ..layer };
         }

@@ -10,6 +10,7 @@ use super::{
     java, libc, off_path, os_release, search_path, shell_files, steps, system_files, user, windows,
 };
 use crate::image::{Image, Layer, ManifestKind, SourceKind};
+use crate::layer::TocHint;
 use crate::reference::Name;
 use crate::rootfs::Rootfs;
 use crate::rootfs::windows::WindowsFiles;
@@ -185,12 +186,15 @@ fn reference(name: &Name) -> ReferenceFact {
 }
 
 fn sizes(image: &Image, source: SourceKind, content: Content<'_>) -> SizeFacts {
-    // Whether such a layer was fetched whole must not show.
-    let is_silent = |layer: &Layer| layer.toc.as_ref().is_some_and(|toc| !toc.says_size());
+    // Of a layer that can be fetched in part it must not show whether it was.
+    let of_layer = |(layer, read): (&Layer, Option<u64>)| layer.toc.as_ref().map_or(read, TocHint::tar_bytes);
     let uncompressed_bytes = match content {
-        Content::Linux(rootfs) => rootfs
-            .bytes()
-            .filter(|_| !image.layers.iter().any(is_silent))
+        Content::Linux(rootfs) => image
+            .layers
+            .iter()
+            .zip(rootfs.bytes_of_layers())
+            .map(of_layer)
+            .try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
             .map_or_else(|| Fact::unknown("layers that can be fetched in part do not say their size"), Fact::Known),
         Content::Windows(files) if files.is_whole() => Fact::Known(files.bytes()),
         Content::Windows(_) => Fact::unknown("not all layers were read"),

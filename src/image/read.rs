@@ -47,6 +47,10 @@ impl Depth {
             Self::Verified => index.diff_id.is_some(),
         }
     }
+
+    fn needs_diff_id(self, layer: &Layer) -> bool {
+        self == Self::Verified || layer.digest.is_none()
+    }
 }
 
 /// Is told how far reading is, from several threads.
@@ -137,7 +141,7 @@ pub fn complete(
         match lazy::complete(source, layer, Arc::make_mut(index), wanted, options.jobs) {
             Err(_) => drop(failed.insert(*number)),
             Ok(()) => {
-                if let Some((cache, stored)) = options.cache.zip(stored(layer)) {
+                if let Some((cache, stored)) = options.cache.zip(stored(source, layer)) {
                     cache.keep_layer(stored, index);
                 }
             }
@@ -163,7 +167,7 @@ pub fn layer_until(
     enough: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(Arc<LayerIndex>, bool)> {
     match source.open_layer(layer)? {
-        LayerBytes::Indexed(index) => verified(layer, index).map(|index| (index, true)),
+        LayerBytes::Indexed(index) => verified(layer, index, depth).map(|index| (index, true)),
         LayerBytes::Stream(stream) => stream_until(stream, layer, depth, enough),
     }
 }
@@ -181,7 +185,7 @@ pub fn stream_until(
     let watched = Watched { stream, stop: &AtomicBool::new(false), progress: None };
     let (index, is_whole) = index(layer, watched, depth, enough)?;
     let index = Arc::new(index);
-    Ok(if is_whole { (verified(layer, index)?, true) } else { (index, false) })
+    Ok(if is_whole { (verified(layer, index, depth)?, true) } else { (index, false) })
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -196,7 +200,7 @@ fn read_layer(
 ) -> Result<Arc<LayerIndex>> {
     let watched = |stream| Watched { stream, stop, progress: options.progress };
     let whole = |stream| Ok(Arc::new(index(layer, watched(stream), options.depth, &mut |_| false)?.0));
-    let known_or = |read: &mut dyn FnMut() -> Result<Arc<LayerIndex>>| match options.cache.zip(stored(layer)) {
+    let known_or = |read: &mut dyn FnMut() -> Result<Arc<LayerIndex>>| match options.cache.zip(stored(source, layer)) {
         Some((cache, stored)) => cache.layer(stored, |index| options.depth.is_reached(index), read),
         None => read(),
     };
@@ -223,19 +227,23 @@ fn read_layer(
             }
         }
     };
-    verified(layer, index)
+    verified(layer, index, options.depth)
 }
 
-/// What the index of a layer is kept by, if anything proves it.
-fn stored(layer: &Layer) -> Option<StoredLayer<'_>> {
-    let table = layer.toc.as_ref().map(TocHint::digest);
+/// What the index of a layer is kept by, if anything proves it. What lies on this machine is never read in part.
+fn stored<'a>(source: &dyn Source, layer: &'a Layer) -> Option<StoredLayer<'a>> {
+    let table = layer.toc.as_ref().filter(|_| source.kind() == SourceKind::Registry).map(TocHint::digest);
     layer.digest.as_ref().map(|digest| StoredLayer { digest, bytes: layer.bytes, table })
 }
 
-/// The index of a layer, if its content is what the configuration says.
-fn verified(layer: &Layer, index: Arc<LayerIndex>) -> Result<Arc<LayerIndex>> {
+/// The index of a layer, if its content is what the configuration says, as far as `depth` asks for that: what others asked
+/// for and was kept makes no difference.
+///
+/// # Errors
+/// It is something else.
+pub fn verified(layer: &Layer, index: Arc<LayerIndex>, depth: Depth) -> Result<Arc<LayerIndex>> {
     match (&layer.diff_id, &index.diff_id) {
-        (Some(wanted), Some(actual)) if wanted != actual => Err(Error::broken(format!(
+        (Some(wanted), Some(actual)) if depth.needs_diff_id(layer) && wanted != actual => Err(Error::broken(format!(
             "{}: its content has the DiffID {actual}, but the configuration says {wanted}",
             name(layer)
         ))),
@@ -256,7 +264,7 @@ fn index(
         let algorithm = layer.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
         let fetch = scope.spawn(move || fetch(watched, algorithm, &full, &buffers));
         let mut chunks = Chunks { chunks, empty, current: Vec::new(), at: 0, failure: None };
-        let with_diff_id = layer.digest.is_none() || depth == Depth::Verified;
+        let with_diff_id = depth.needs_diff_id(layer);
         let opened = match &layer.digest {
             Some(_) => decompress::open_proven(&mut chunks),
             None => decompress::open(&mut chunks),

@@ -17,7 +17,7 @@ const FIRST_CHUNK: u64 = 64 * 1024;
 /// stops at 1 MiB for each of them.
 const LARGEST_HEADER: usize = 4 << 20;
 /// The longest path and link, in bytes (Linux, `PATH_MAX`): engines cannot extract longer ones.
-const LONGEST_PATH: u32 = 4096;
+pub(super) const LONGEST_PATH: u32 = 4096;
 /// The most pieces of a sparse file; a map of 1 MiB has about as many.
 const MOST_PIECES: usize = 100_000;
 

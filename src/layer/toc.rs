@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use super::index::{Extent, IndexBuilder, Kind, LayerIndex, NewEntry};
 use super::path::normalise;
 use super::scan::FileScanner;
-use super::tar::TarReader;
+use super::tar::{LONGEST_PATH, TarReader};
 use crate::digest::{Algorithm, Digest, HashingReader};
 
 /// The size of what eStargz layers end with, in bytes, and the name of their table.
@@ -69,10 +69,10 @@ impl TocHint {
         &self.digest
     }
 
-    /// Whether the annotations say how large the tar is.
+    /// The size of the tar in bytes, if the annotations say it. Nothing proves it.
     #[must_use]
-    pub fn says_size(&self) -> bool {
-        self.tar_bytes.is_some()
+    pub fn tar_bytes(&self) -> Option<u64> {
+        self.tar_bytes
     }
 
     /// How many bytes at the end of the layer have to be read to find the table.
@@ -127,7 +127,7 @@ impl TocHint {
                 self.digest
             ));
         }
-        Ok(files.finish(self.tar_bytes))
+        Ok(files.finish())
     }
 }
 
@@ -202,6 +202,9 @@ impl Files {
         let link =
             if kind == Kind::HardLink { normalise(listed.link_name.as_bytes()) } else { listed.link_name.clone() };
         let path = normalise(listed.name.as_bytes());
+        if path.len().max(link.len()) > LONGEST_PATH as usize {
+            return Err(format!("a path is longer than {LONGEST_PATH} bytes"));
+        }
         let size = if kind == Kind::File { listed.size } else { 0 };
         let new = NewEntry {
             mode: listed.mode,
@@ -240,7 +243,7 @@ impl Files {
         }
     }
 
-    fn finish(mut self, tar_bytes: Option<u64>) -> LayerIndex {
+    fn finish(mut self) -> LayerIndex {
         self.starts.push(self.ends_at);
         self.starts.sort_unstable();
         if self.is_stargz {
@@ -249,7 +252,7 @@ impl Files {
                 extent.end = self.starts.get(next).copied().unwrap_or(self.ends_at);
             }
         }
-        self.builder.finish_unread(tar_bytes, self.extents)
+        self.builder.finish_unread(self.extents)
     }
 }
 

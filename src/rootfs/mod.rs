@@ -37,11 +37,11 @@ pub struct Rootfs {
 struct LookUps {
     files: Mutex<HashMap<String, Result<Known, Missing>>>,
     folders: Mutex<HashMap<String, Known>>,
-    /// By the real paths of folders.
+    /// By the paths of folders that are no links.
     parts: Mutex<HashMap<String, Arc<[Part]>>>,
 }
 
-/// What a layer does in a folder: where the entries below it are, and whether whiteouts are among them.
+/// What a layer does in a folder: where the entries below it are, and whether it has whiteouts there.
 #[derive(Clone, Debug)]
 struct Part {
     layer: usize,
@@ -175,10 +175,9 @@ impl Rootfs {
         Self { layers, own: self.own, asked: Arc::clone(&self.asked), known: LookUps::default() }
     }
 
-    /// How many bytes the layers have uncompressed, if all of them say.
-    #[must_use]
-    pub fn bytes(&self) -> Option<u64> {
-        self.layers.iter().try_fold(0_u64, |sum, layer| Some(sum.saturating_add(layer.index.bytes?)))
+    /// How many bytes each layer has uncompressed, where that is known.
+    pub fn bytes_of_layers(&self) -> impl Iterator<Item = Option<u64>> {
+        self.layers.iter().map(|layer| layer.index.bytes)
     }
 
     /// Looks a path up, from the root and following every link.
@@ -358,55 +357,64 @@ impl Rootfs {
     fn entry(&self, path: &str) -> Option<Found<'_>> {
         let folder = parent_and_name(path).0;
         let known = lock(&self.known.parts).get(folder).cloned();
-        let mut parts = known.unwrap_or_else(|| {
-            let parts: Arc<[Part]> = self.parts(folder, self.layers.len()).into();
+        let parts = known.unwrap_or_else(|| {
+            let parts: Arc<[Part]> = self.parts(folder, self.layers.len()).collect();
             remember(&self.known.parts, folder, Arc::clone(&parts));
             parts
         });
-        let (mut path, mut is_second_name) = (path, false);
-        'below: loop {
-            for Part { layer, below, has_whiteouts } in parts.iter() {
-                let index = &self.layers[*layer].index;
-                match index.child(below.clone(), path) {
-                    Some(Child::Entry(mut entry)) => {
-                        match entry.hard_link() {
-                            None => {}
-                            Some(HardLink::Here(target)) => (entry, is_second_name) = (target, true),
-                            Some(HardLink::Below(target)) => {
-                                // What a layer above does to that path does not change the file.
-                                parts = self.parts(parent_and_name(target).0, *layer).into();
-                                (path, is_second_name) = (target, true);
-                                continue 'below;
-                            }
-                        }
-                        // Folders have one name only.
-                        let is_there = !is_second_name || entry.kind() != Kind::Directory;
-                        return is_there.then_some(Found::Entry { entry, layer: *layer });
-                    }
-                    Some(Child::Implied) => return (!is_second_name).then_some(Found::Implied { layer: *layer }),
-                    None if *has_whiteouts && index.is_whiteout(path) => return None,
-                    None => {}
+        let mut found = self.first(&mut parts.iter().cloned(), path)?;
+        let mut is_second_name = false;
+        loop {
+            let Found::Entry { entry, layer } = found else { return (!is_second_name).then_some(found) };
+            match entry.hard_link() {
+                // Folders have one name only.
+                None => return (!is_second_name || entry.kind() != Kind::Directory).then_some(found),
+                Some(HardLink::Here(entry)) => {
+                    return (entry.kind() != Kind::Directory).then_some(Found::Entry { entry, layer });
+                }
+                Some(HardLink::Below(target)) => {
+                    // What a layer above does to that path does not change the file. Links may lead down through many
+                    // layers, so no more of them are looked at than need be.
+                    found = self.first(&mut self.parts(parent_and_name(target).0, layer), target)?;
                 }
             }
-            return None;
+            is_second_name = true;
         }
+    }
+
+    /// What the first of these parts has at `path` that has something there or takes it away.
+    fn first(&self, parts: &mut dyn Iterator<Item = Part>, path: &str) -> Option<Found<'_>> {
+        for Part { layer, below, has_whiteouts } in parts {
+            let index = &self.layers[layer].index;
+            match index.child(below, path) {
+                Some(Child::Entry(entry)) => return Some(Found::Entry { entry, layer }),
+                Some(Child::Implied) => return Some(Found::Implied { layer }),
+                None if has_whiteouts && index.is_whiteout(path) => return None,
+                None => {}
+            }
+        }
+        None
     }
 
     /// What the lowest `top` layers do in a folder, the uppermost first, without those that do nothing or of which
     /// others hide the folder.
-    fn parts(&self, folder: &str, top: usize) -> Vec<Part> {
-        let mut parts = Vec::new();
-        for (layer, StackedLayer { index, .. }) in self.layers[..top].iter().enumerate().rev() {
-            let (below, has_whiteouts) = (index.range_below(folder), index.has_whiteouts_in(folder));
-            if !below.is_empty() || has_whiteouts {
-                parts.push(Part { layer, below, has_whiteouts });
+    fn parts<'a>(&'a self, folder: &'a str, top: usize) -> impl Iterator<Item = Part> + use<'a> {
+        let mut left = top;
+        std::iter::from_fn(move || {
+            while left > 0 {
+                left -= 1;
+                let (layer, index) = (left, &self.layers[left].index);
+                let (below, has_whiteouts) = (index.range_below(folder), index.has_whiteouts_in(folder));
+                let is_hidden = |folder: &str| !folder.is_empty() && hides(index, folder);
+                if index.is_opaque("") || is_hidden(folder) || ancestors(folder).any(is_hidden) {
+                    left = 0;
+                }
+                if !below.is_empty() || has_whiteouts {
+                    return Some(Part { layer, below, has_whiteouts });
+                }
             }
-            let is_hidden = |folder: &str| !folder.is_empty() && hides(index, folder);
-            if index.is_opaque("") || is_hidden(folder) || ancestors(folder).any(is_hidden) {
-                break;
-            }
-        }
-        parts
+            None
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! Makes the index of a layer, entry by entry, as extracting the layer would leave it.
 
-use super::{Detail, Entry, Extent, Kind, LayerIndex, MOST_KEPT, NONE, NewEntry};
+use super::details::Details;
+use super::{Detail, Entry, Extent, Kind, LayerIndex, NONE, NewEntry};
 use crate::digest::Digest;
 use crate::layer::path::{ancestors, join, parent_and_name};
 use crate::layer::replay::{Extracted, Step, Target, replay};
 
 /// The most entries that a layer may have: ten times what the largest real images have.
-const MOST_ENTRIES: usize = 4_000_000;
+pub(super) const MOST_ENTRIES: usize = 4_000_000;
 /// The most bytes that the names of a layer may have in all.
 pub(super) const MOST_NAME_BYTES: usize = 384 << 20;
 /// The prefix of whiteouts (image-spec, layer.md, "Whiteouts").
@@ -23,10 +24,8 @@ pub struct IndexBuilder {
     pub(super) entries: Vec<Entry>,
     whiteouts: Vec<String>,
     opaque: Vec<String>,
-    details: Vec<Detail>,
+    details: Details,
     pub(super) extents: Option<Vec<Extent>>,
-    /// The weight of the details.
-    kept: usize,
 }
 
 impl IndexBuilder {
@@ -50,11 +49,7 @@ impl IndexBuilder {
             self.whiteouts.push(join(parent, hidden));
         } else {
             let more = match detail {
-                Some(detail) if new.kind == Kind::File => {
-                    let detail = self.within_bounds(detail);
-                    self.details.push(detail);
-                    u32::try_from(self.details.len() - 1).unwrap_or(NONE)
-                }
+                Some(detail) if new.kind == Kind::File => self.details.keep(detail),
                 _ => NONE,
             };
             let entry = Entry {
@@ -70,15 +65,6 @@ impl IndexBuilder {
             self.entries.push(entry);
         }
         Ok(())
-    }
-
-    fn within_bounds(&mut self, detail: Detail) -> Detail {
-        let weight = detail.weight();
-        if self.kept.saturating_add(weight) > MOST_KEPT {
-            return Detail { left_out: true, ..Detail::default() };
-        }
-        self.kept += weight;
-        detail
     }
 
     /// The finished index.
@@ -100,7 +86,7 @@ impl IndexBuilder {
             visible,
             whiteouts: sort(self.whiteouts),
             opaque: sort(self.opaque),
-            details: self.details,
+            details: self.details.finish(),
             extents: self.extents,
         }
     }
@@ -121,7 +107,8 @@ impl IndexBuilder {
 
     fn sorted(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
-        order.sort_unstable_by(|&a, &b| self.path(a).cmp(self.path(b)).then(a.cmp(&b)));
+        // Layers are nearly in order, which a stable sort makes use of.
+        order.sort_by(|&a, &b| self.path(a).cmp(self.path(b)));
         order
     }
 

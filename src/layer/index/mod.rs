@@ -1,6 +1,7 @@
 //! The index of one layer: entries sorted by path, whiteouts, and details of the files that matter.
 
 mod builder;
+mod details;
 mod search;
 mod sound;
 mod stored;

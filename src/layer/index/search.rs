@@ -7,6 +7,9 @@ use memchr::memmem;
 use super::{EntryRef, LayerIndex};
 use crate::layer::path::parent_and_name;
 
+/// How many places of a name are remembered while it is sought; no real layer has so many.
+const MOST_HITS: usize = 100_000;
+
 /// What a layer has at a path.
 #[derive(Clone, Copy, Debug)]
 pub enum Child<'a> {
@@ -48,12 +51,14 @@ impl LayerIndex {
         // All names are in one text, which is searched much faster than they are one by one.
         let (finder, text) = (memmem::Finder::new(start), self.names.as_bytes());
         let next = |from: usize| finder.find(text.get(from..)?).map(|at| from + at);
-        let hits: Vec<u32> = std::iter::successors(next(0), |at| next(at + 1)).map(|at| at as u32).collect();
+        let hits = std::iter::successors(next(0), |at| next(at + 1)).map(|at| at as u32);
+        let hits: Vec<u32> = hits.take(MOST_HITS).collect();
         let start = start.to_owned();
         let visible = if hits.is_empty() { &[][..] } else { &self.visible[..] };
         let may_be = move |id: &&u32| {
             let (from, length) = self.entries[**id as usize].path;
-            hits.get(hits.partition_point(|hit| *hit < from)).is_some_and(|hit| *hit < from + length)
+            let next = hits.get(hits.partition_point(|hit| *hit < from));
+            next.map_or(hits.len() == MOST_HITS, |hit| *hit < from + length)
         };
         let paths = visible.iter().filter(may_be).map(|&id| self.path_of(id));
         paths.filter(move |path| parent_and_name(path).1.starts_with(&start))

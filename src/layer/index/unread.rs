@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detail, IndexBuilder, LayerIndex, MOST_KEPT, NONE, NewEntry, UNREAD};
+use super::details::Details;
+use super::{Detail, IndexBuilder, LayerIndex, NONE, NewEntry, UNREAD};
 
 /// Where a file's content lies in a layer as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +37,13 @@ impl IndexBuilder {
         Ok(Some(before as u32))
     }
 
-    /// The finished index of a layer of which not everything was read. `bytes` is the size of its tar, if somebody
-    /// says it; `extents` tell where the content of each unread file is.
+    /// The finished index of a layer of which not everything was read; `extents` tell where the content of each unread
+    /// file is.
     #[must_use]
-    pub fn finish_unread(mut self, bytes: Option<u64>, mut extents: Vec<Extent>) -> LayerIndex {
+    pub fn finish_unread(mut self, mut extents: Vec<Extent>) -> LayerIndex {
         extents.sort_unstable_by_key(|extent| extent.entry);
         self.extents = Some(extents);
-        LayerIndex { bytes, ..self.finish(None, 0) }
+        LayerIndex { bytes: None, ..self.finish(None, 0) }
     }
 }
 
@@ -69,19 +70,14 @@ impl LayerIndex {
 
     /// Takes what was found in files that had not been read: the number of the entry, and what is kept of it.
     pub fn fill(&mut self, found: Vec<(u32, Option<Detail>)>) {
-        let mut kept: usize = self.details.iter().map(Detail::weight).sum();
+        let mut details = Details::of(std::mem::take(&mut self.details));
         for (number, detail) in found {
             let Some(entry) = self.entries.get_mut(number as usize).filter(|entry| entry.more == UNREAD) else {
                 continue;
             };
-            entry.more = NONE;
-            let Some(detail) = detail else { continue };
-            let weight = detail.weight();
-            let fits = kept.saturating_add(weight) <= MOST_KEPT;
-            kept += if fits { weight } else { 0 };
-            entry.more = u32::try_from(self.details.len()).unwrap_or(NONE);
-            self.details.push(if fits { detail } else { Detail { left_out: true, ..Detail::default() } });
+            entry.more = detail.map_or(NONE, |detail| details.keep(detail));
         }
+        self.details = details.finish();
         let entries = &self.entries;
         if let Some(extents) = &mut self.extents {
             extents.retain(|extent| entries.get(extent.entry as usize).is_some_and(|entry| entry.more == UNREAD));
