@@ -179,12 +179,16 @@ pub struct ImageReport {
     /// The sum of the layers' tars, in bytes; null if they were not read, or are of a kind that can be fetched in part and
     /// does not say it.
     pub uncompressed_bytes: Option<u64>,
-    /// What came over the network, in bytes; nothing for sources that use none. It is not in the document: results of one
+    /// What came over the network, in bytes; nothing for sources that use none. Always null in the document: results of one
     /// digest are the same in each, whatever was kept from before or fetched in part.
-    #[serde(skip)]
+    #[serde(default, serialize_with = "nothing")]
     pub fetched_bytes: Option<u64>,
     /// The layers, base first.
     pub layers: Vec<LayerReport>,
+}
+
+fn nothing<S: serde::Serializer>(_: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_none()
 }
 
 /// A line of a file that names an image.
