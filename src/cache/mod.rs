@@ -31,10 +31,10 @@ use shared::SharedStore;
 /// Changes whenever the code that makes indexes does (`tests/cache.rs` holds that).
 pub const FORMAT: &str = include_str!("format.txt");
 
-/// The kinds of entries: the index of a layer by the digest of its bytes as stored, that of a layer that was fetched in part
-/// by this and the digest of its table, that of the start of a layer by where it was read and up to what, the index of a layer by
-/// DiffID, what an engine's image consists of by its id, which layers a registry's image has by the digest of its configuration, a
-/// manifest or configuration by its digest.
+/// The kinds of entries: the index of a layer by the digest of its bytes as stored; that of a layer that was fetched in
+/// part, by this and the digest of its table; that of the start of a layer, by where it was read and up to what; the index
+/// of a layer by DiffID; what an engine's image consists of, by its id; which layers a registry's image has, by the digest
+/// of its configuration; a manifest or configuration by its digest.
 const BLOB: &str = "blob";
 const PART: &str = "part";
 const START: &str = "start";
@@ -185,7 +185,7 @@ impl Cache {
 
     /// Keeps what is known by now of such a layer.
     pub fn keep_layer(&self, layer: StoredLayer<'_>, index: &LayerIndex) {
-        // A part that is full is not: what it lacks depends on what was asked for before.
+        // A part that had no room for something is not kept: what it lacks depends on what was asked for before.
         let part = || layer.part().filter(|_| !index.leaves_out());
         let name = if index.is_part() { part() } else { Some(layer.whole()) };
         if let Some(name) = name {
