@@ -87,6 +87,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let runner = || Runner::new(&arguments.run, &arguments.programs, &plan.sources).map(Mutex::new);
     let runner = arguments.run.run.then(runner).transpose()?;
     let results = results(&plan, &reader, runner.as_ref());
+    super::unless_interrupted();
     let mut told = BTreeSet::new();
     for error in results.iter().filter_map(|result| result.error.as_ref()) {
         // Once, however many profiles it was to be judged for.

@@ -13,6 +13,7 @@ mod run;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -54,6 +55,7 @@ pub fn run() -> ExitCode {
         Command::Completions { shell } => completions(*shell),
         Command::Man { to } => man(to.as_deref()),
     };
+    unless_interrupted();
     done.unwrap_or_else(|failure| {
         complain(&failure.to_string());
         ExitCode::from(2)
@@ -75,12 +77,23 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 /// The contract counts an interrupted check as one that could not be made.
 fn interrupted() {
+    IS_INTERRUPTED.store(true, Ordering::SeqCst);
     progress::clear();
     complain("interrupted");
     crate::engine::clean_up();
     std::process::exit(2);
+}
+
+/// Does not return if the process was interrupted: what clearing up after it looks like from here (a container that went
+/// away) is no result to report, and [`interrupted`] gives the exit code.
+fn unless_interrupted() {
+    while IS_INTERRUPTED.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
 }
 
 fn choose_colors(color: Color) {

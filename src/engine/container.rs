@@ -119,6 +119,7 @@ impl<'a> Container<'a> {
             ..ContainerCreateBody::default()
         };
         let none = None::<bollard::query_parameters::CreateContainerOptions>;
+        let _making = owner::making();
         let made = connection.within(PATIENCE, connection.docker.create_container(none, body))?;
         owner::created(connection, &made.id);
         Ok(Self { connection, id: made.id })

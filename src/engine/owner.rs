@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
@@ -18,8 +18,18 @@ const PREFIX: &str = "imglint-run-";
 /// How long an engine may take to remove a container.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What would be left behind if the process ended now.
-static ACTIVE: Mutex<Vec<Active>> = Mutex::new(Vec::new());
+static OWNED: Mutex<Owned> = Mutex::new(Owned { is_ending: false, making: 0, active: Vec::new() });
+/// Told when something was made.
+static MADE: Condvar = Condvar::new();
+
+struct Owned {
+    /// Whether [`clean_up`] was called: nothing is made any more.
+    is_ending: bool,
+    /// How many containers and folders are being made, and not in `active` yet.
+    making: usize,
+    /// What would be left behind if the process ended now.
+    active: Vec<Active>,
+}
 
 #[derive(Clone, PartialEq, Eq)]
 enum Active {
@@ -58,8 +68,29 @@ fn is_alive(owner: &str) -> bool {
     place != here() || pid.parse().ok().and_then(began).is_some_and(|began| began == start)
 }
 
+/// Held while something is made, from before it is asked for until it is noted.
+pub(super) struct Making(());
+
+/// To be called before anything is made. Does not return once the process is about to end.
+pub(super) fn making() -> Making {
+    let mut owned = owned();
+    while owned.is_ending {
+        owned = MADE.wait(owned).unwrap_or_else(PoisonError::into_inner);
+    }
+    owned.making += 1;
+    Making(())
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        owned().making -= 1;
+        MADE.notify_all();
+    }
+}
+
 /// A new folder for a run, which [`clean_up`] removes if it still is there.
 pub(super) fn folder() -> std::io::Result<PathBuf> {
+    let _making = making();
     let temporary = std::env::temp_dir();
     let folder = (0..1000)
         .map(|number| temporary.join(format!("{PREFIX}{}-{number}", own())))
@@ -92,7 +123,7 @@ pub(super) fn remove(connection: &Connection, id: &str) -> Result<(), String> {
 
 /// How many containers of a run could not be removed. They are left to the next run.
 pub(super) fn left(connection: &Connection) -> usize {
-    let mut active = ACTIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    let active = &mut owned().active;
     let before = active.len();
     active.retain(|one| !matches!(one, Active::Container(endpoint, _) if **endpoint == connection.endpoint));
     before - active.len()
@@ -118,8 +149,12 @@ pub(super) fn sweep(connection: &Connection) -> usize {
 }
 
 /// Removes everything that this process has in engines and in the temporary folder: for the moment before it ends.
+/// Whoever wants to make something more waits for that end.
 pub fn clean_up() {
-    let active = std::mem::take(&mut *ACTIVE.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut owned = owned();
+    owned.is_ending = true;
+    let made = MADE.wait_timeout_while(owned, PATIENCE, |owned| owned.making > 0);
+    let active = std::mem::take(&mut made.unwrap_or_else(PoisonError::into_inner).0.active);
     for one in &active {
         if let Active::Container(endpoint, id) = one
             && let Ok(connection) = Connection::open(endpoint)
@@ -134,12 +169,16 @@ pub fn clean_up() {
     }
 }
 
+fn owned() -> MutexGuard<'static, Owned> {
+    OWNED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn remember(one: Active) {
-    ACTIVE.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+    owned().active.push(one);
 }
 
 fn forget(one: &Active) {
-    ACTIVE.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other != one);
+    owned().active.retain(|other| other != one);
 }
 
 #[cfg(test)]

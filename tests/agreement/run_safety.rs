@@ -36,7 +36,7 @@ fn folders(temporary: &Path) -> usize {
 /// Starts a run of the sleeper and waits until its bash is running.
 fn started(engine: &Engine, image: &str, temporary: &Path) -> Child {
     let mut command = engine.command(&[image]);
-    let mut child = command.env("TMPDIR", temporary).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.env("TMPDIR", temporary).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     while engine.docker_says(&["ps", "-q", "--filter", LABEL, "--filter", "ancestor=imglint/sleeper:1"]).is_empty() {
         assert!(start.elapsed() < Duration::from_secs(60), "no container is running: {:?}", child.try_wait());
@@ -66,9 +66,12 @@ fn nothing_is_left_however_a_run_ends() {
     assert_eq!(stage(&result, "cleanup")["outcome"], "pass");
 
     for signal in ["INT", "TERM"] {
-        let mut interrupted = started(&engine, &archive.given, temporary.path());
+        let interrupted = started(&engine, &archive.given, temporary.path());
         Command::new("sh").args(["-c", &format!("kill -{signal} {}", interrupted.id())]).status().unwrap();
-        assert_eq!(interrupted.wait().unwrap().code(), Some(2));
+        let output = interrupted.wait_with_output().unwrap();
+        // That its container went away is no result.
+        let told = (output.status.code(), String::from_utf8(output.stdout).unwrap());
+        assert_eq!(told, (Some(2), String::new()), "after {signal}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(folders(temporary.path()), 0, "after {signal}");
     }
 
