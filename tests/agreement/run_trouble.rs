@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -105,10 +106,15 @@ fn whenever_imglint_is_killed_the_next_run_leaves_nothing() {
     }
 }
 
+/// How late the answer is that a [`Relay`] holds back.
+const LATE: Duration = Duration::from_secs(5);
+
 /// Forwards connections to an engine until it is told to go away.
 struct Relay {
     url: String,
     is_gone: Arc<AtomicBool>,
+    /// Whether the answer to the next removal of a container will be late.
+    removes_late: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<(TcpStream, UnixStream)>>>,
 }
 
@@ -117,7 +123,9 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("tcp://{}", listener.local_addr().unwrap());
         let (is_gone, open) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let removes_late = Arc::new(AtomicBool::new(false));
         let (gone, all, socket) = (Arc::clone(&is_gone), Arc::clone(&open), socket.to_owned());
+        let removes = Arc::clone(&removes_late);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if gone.load(Ordering::SeqCst) {
@@ -127,11 +135,36 @@ impl Relay {
                 let engine = UnixStream::connect(&socket).unwrap();
                 all.lock().unwrap().push((client.try_clone().unwrap(), engine.try_clone().unwrap()));
                 let (back, forth) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
-                std::thread::spawn(move || pass(client, engine));
-                std::thread::spawn(move || pass(forth, back));
+                let (removes, is_late) = (Arc::clone(&removes), Arc::new(AtomicBool::new(false)));
+                let late = Arc::clone(&is_late);
+                std::thread::spawn(move || {
+                    pass(client, engine, |asked| {
+                        if asked.starts_with(b"DELETE ") && removes.swap(false, Ordering::SeqCst) {
+                            is_late.store(true, Ordering::SeqCst);
+                        }
+                    });
+                });
+                std::thread::spawn(move || {
+                    pass(forth, back, |_| {
+                        if late.swap(false, Ordering::SeqCst) {
+                            std::thread::sleep(LATE);
+                        }
+                    });
+                });
             }
         });
-        Self { url, is_gone, open }
+        Self { url, is_gone, removes_late, open }
+    }
+
+    /// A check whose run goes through this.
+    fn started(&self, image: &str, temporary: &Path) -> Child {
+        program()
+            .args(["check", "--report", "json", "--run", "--engine", &self.url, image])
+            .env("TMPDIR", temporary)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     fn goes_away(&self) {
@@ -143,13 +176,52 @@ impl Relay {
     }
 }
 
-fn pass(mut from: impl Read, mut to: impl Write) {
+fn pass(mut from: impl Read, mut to: impl Write, before: impl Fn(&[u8])) {
     let mut piece = [0; 16_384];
     while let Ok(length @ 1..) = from.read(&mut piece) {
+        before(&piece[..length]);
         if to.write_all(&piece[..length]).is_err() {
             return;
         }
     }
+}
+
+/// The containers of runs of an image that are running.
+fn containers(engine: &Engine, image: &str) -> String {
+    engine.docker_says(&["ps", "-q", "--filter", LABEL, "--filter", &format!("ancestor={image}")])
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn an_interrupted_run_takes_the_loss_of_its_container_for_no_result() {
+    let Some(engine) = Engine::docker() else { return };
+    let Some(sleeper) = image("exec busybox sleep 62") else { return };
+    let archive = engine.load(&[(&sleeper, &["imglint/interrupted:1"])]);
+    let relay = Relay::to(engine.host.strip_prefix("unix://").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let child = relay.started(&archive.given, folder.path());
+    let running = || containers(&engine, "imglint/interrupted:1");
+    wait_until(|| {
+        let before = running();
+        std::thread::sleep(Duration::from_secs(1));
+        // Not one of those that end at once.
+        !before.is_empty() && running() == before
+    });
+    // While the engine takes its time to say that the container is gone, the run sees that it is.
+    relay.removes_late.store(true, Ordering::SeqCst);
+    Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert_eq!((output.status.code(), told), (Some(2), [String::new(), "imglint: interrupted\n".to_owned()]));
+    assert_eq!(running(), "", "and it starts no other");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -159,20 +231,9 @@ fn an_engine_that_goes_away_in_mid_run_is_told_of_and_cleaned_later() {
     let archive = engine.load(&[(&sleeper, &["imglint/gone:1"])]);
     let relay = Relay::to(engine.host.strip_prefix("unix://").unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let child = program()
-        .args(["check", "--report", "json", "--run", "--engine", &relay.url, &archive.given])
-        .env("TMPDIR", folder.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let is_running =
-        || !engine.docker_says(&["ps", "-q", "--filter", LABEL, "--filter", "ancestor=imglint/gone:1"]).is_empty();
-    let start = Instant::now();
-    while !is_running() {
-        assert!(start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let child = relay.started(&archive.given, folder.path());
+    let is_running = || !containers(&engine, "imglint/gone:1").is_empty();
+    wait_until(is_running);
     std::thread::sleep(Duration::from_millis(500));
     relay.goes_away();
     let output = child.wait_with_output().unwrap();
