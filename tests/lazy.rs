@@ -17,7 +17,7 @@ use support::lying_registry::{LyingRegistry, Reply};
 use support::tars::Member;
 use support::{Run, fetched, program, real_part};
 
-const FORMS: [Form; 2] = [Form::Stargz, Form::ZstdChunked];
+const FORMS: [Form; 3] = [Form::Stargz, Form::PackedStargz, Form::ZstdChunked];
 
 /// Bytes that cannot be compressed.
 fn noise(count: usize) -> Vec<u8> {
@@ -174,6 +174,27 @@ fn a_table_counts_only_for_those_who_name_it() {
     }
 }
 
+/// What is kept of a file goes by the path that the layer has it by.
+#[test]
+fn layers_with_files_behind_links_are_fetched_whole() {
+    let data = noise(5 << 20);
+    let status = b"Package: libicu72\nStatus: install ok installed\nVersion: 72.1-3\nArchitecture: amd64\n\n";
+    let members = [
+        Member::folder("data/lib/dpkg/"),
+        Member::file("data/more", &data).mode(0o644),
+        Member::symlink("var/lib", "../data/lib"),
+        Member::file("var/lib/dpkg/status", status).mode(0o644),
+    ];
+    for form in FORMS {
+        let [base, _] = layers(form, |_| {});
+        let layers = [base, form.layer(&members, |_| {})];
+        let server = registry(&layers, true);
+        let ((part, bytes), (whole, _)) = (check(&server, None, &[]), check(&server, None, &["--verify-layers"]));
+        assert!(bytes > layers[1].stored.len() as u64 && bytes < stored(&layers), "{form:?}: {bytes}");
+        assert!(part.result() == whole.result(), "{form:?}");
+    }
+}
+
 #[test]
 fn a_registry_without_parts_gives_the_whole() {
     for form in FORMS {
@@ -198,7 +219,7 @@ fn a_table_that_is_not_right_is_not_believed() {
         }
     };
     type Change = Box<dyn Fn(&mut Value)>;
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 9] = [
         ("another version", Box::new(|table| table["version"] = json!(2))),
         ("a type that there is not", Box::new(change("bin/tool", "type", json!("door")))),
         ("another file's digest", Box::new(change("bin/tool", "digest", json!(other)))),
@@ -206,6 +227,8 @@ fn a_table_that_is_not_right_is_not_believed() {
         ("a place outside", Box::new(change("bin/tool", "offset", json!(1_u64 << 40)))),
         ("the middle of something", Box::new(change("bin/tool", "offset", json!(7)))),
         ("another size", Box::new(change("bin/tool", "size", json!(5)))),
+        ("another file", Box::new(change("bin/tool", "innerOffset", json!(5)))),
+        ("files that overlap", Box::new(change("etc/passwd", "size", json!(1_u64 << 40)))),
     ];
     let findings = |run: &Run| run.result()["findings"].clone();
     for form in FORMS {

@@ -212,6 +212,26 @@ fn what_was_read_of_a_base_is_kept_for_those_who_ask_the_same_in_the_same_place(
         }
     }
     assert_eq!(kept("another/app", &[]).1, 1, "another place may have given something else");
+    let authority = tls_file("authority.pem");
+    let trusting = ["--tls-ca", authority.to_str().unwrap()];
+    assert_eq!([kept("team/app", &trusting).1, kept("team/app", &trusting).1], [1, 0], "and so may another's word");
+    let unproven = ["--insecure-registry", &registry.host()];
+    assert_eq!([kept("team/app", &unproven).1, kept("team/app", &unproven).1], [1, 1], "nobody's word is not kept");
+}
+
+#[test]
+fn images_of_one_run_share_what_is_read_of_their_base() {
+    let base = long_base("COPY . .");
+    let digest = base.descriptor["digest"].as_str().unwrap().to_owned();
+    let images = ["A=1", "A=2"].map(|env| image(Value::Null, json!({"Env": [env]}), std::slice::from_ref(&base)));
+    let registry = serve_all(images.into());
+    let [one, other] = [1, 2].map(|tag| format!("docker://{}/team/app:{tag}", registry.host()));
+    let run = Run::of(imglint().args(["check", "--report", "json", "--set", "worker=windows/amd64", &one, &other]));
+    let results = run.report()["results"].clone();
+    for result in results.as_array().unwrap() {
+        assert_eq!((read_of(result), &result["facts"]["windows"]["version"]), (vec!["part".to_owned()], &json!(CORE)));
+    }
+    assert_eq!(registry.seen().iter().filter(|seen| seen.path.ends_with(&digest)).count(), 1);
 }
 
 #[test]

@@ -122,8 +122,8 @@ pub struct Cache {
     /// One lock a layer that is being read, so that no other image reads it at the same time.
     reading: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     trouble: Option<String>,
-    /// Whether other machines write there, too.
-    is_shared: bool,
+    /// For what nothing proves, where other machines write to the store.
+    own: Option<MemoryStore>,
 }
 
 impl Cache {
@@ -133,7 +133,9 @@ impl Cache {
     pub fn at(place: &Place, limit: u64) -> Self {
         match (place, shared::open(place)) {
             (Place::Folder(folder), _) => Self::in_folder(folder.clone(), limit),
-            (_, Ok(Some(far))) => Self { is_shared: true, ..Self::new(Box::new(SharedStore::new(far))) },
+            (_, Ok(Some(far))) => {
+                Self { own: Some(MemoryStore::new(SHARED)), ..Self::new(Box::new(SharedStore::new(far))) }
+            }
             (_, Ok(None)) => Self::in_memory(SHARED),
             (_, Err(why)) => Self { trouble: Some(why), ..Self::in_memory(SHARED) },
         }
@@ -153,7 +155,7 @@ impl Cache {
     }
 
     fn new(store: Box<dyn Store>) -> Self {
-        Self { store, reading: Mutex::new(HashMap::new()), trouble: None, is_shared: false }
+        Self { store, reading: Mutex::new(HashMap::new()), trouble: None, own: None }
     }
 
     /// The index of a layer: the kept one if it `is_enough`, else what `read` gives, which is then kept. Whoever asks for a
@@ -167,7 +169,7 @@ impl Cache {
         is_enough: impl Fn(&LayerIndex) -> bool,
         read: impl FnOnce() -> Result<Arc<LayerIndex>, E>,
     ) -> Result<Arc<LayerIndex>, E> {
-        let turn = Arc::clone(lock(&self.reading).entry(layer.whole()).or_default());
+        let turn = self.turn(&layer.whole());
         let _turn = lock(&turn);
         let known = |name: &str, is_part: bool| {
             let (bytes, index): (u64, LayerIndex) = self.get(name)?;
@@ -185,17 +187,15 @@ impl Cache {
 
     /// Keeps what is known by now of such a layer.
     pub fn keep_layer(&self, layer: StoredLayer<'_>, index: &LayerIndex) {
-        // A part that had no room for something is not kept: what it lacks depends on what was asked for before.
-        let part = || layer.part().filter(|_| !index.leaves_out());
-        let name = if index.is_part() { part() } else { Some(layer.whole()) };
+        let name = if index.is_part() { layer.part() } else { Some(layer.whole()) };
         if let Some(name) = name {
             self.put(&name, &(layer.bytes, index));
         }
     }
 
     /// What was read of the start of a layer, and whether that was all: as it was kept, else what `read` gives. Nothing proves
-    /// a start but where it came from, so `asked` names the layer, how its place is reached and up to what it is read; and
-    /// no other machine is believed.
+    /// a start but where it came from, so `asked` names the layer, how its place is reached, who is trusted there and up to
+    /// what it is read; and no other machine is believed.
     ///
     /// # Errors
     /// What `read` says.
@@ -204,17 +204,19 @@ impl Cache {
         asked: &str,
         read: impl FnOnce() -> Result<Option<(Arc<LayerIndex>, bool)>, E>,
     ) -> Result<Option<(Arc<LayerIndex>, bool)>, E> {
-        if self.is_shared {
-            return read();
-        }
+        let store = self.own.as_ref().map_or(&*self.store, |own| own);
         let name = name(START, &Digest::of(asked.as_bytes()));
-        let kept = self.get::<(LayerIndex, bool)>(&name).filter(|(index, _)| index.is_sound());
-        if let Some((index, is_whole)) = kept {
+        let turn = self.turn(&name);
+        let _turn = lock(&turn);
+        let kept = store.get(&name).and_then(|bytes| entry::decode::<(LayerIndex, bool)>(&name, &bytes));
+        if let Some((index, is_whole)) = kept.filter(|(index, _)| index.is_sound()) {
             return Ok(Some((Arc::new(index), is_whole)));
         }
         let found = read()?;
-        if let Some((index, is_whole)) = &found {
-            self.put(&name, &(index.as_ref(), is_whole));
+        if let Some((index, is_whole)) = &found
+            && let Some(bytes) = entry::encode(&name, &(index.as_ref(), is_whole))
+        {
+            store.put(&name, bytes);
         }
         Ok(found)
     }
@@ -278,6 +280,11 @@ impl Cache {
     #[must_use]
     pub fn finish(&self) -> Option<String> {
         self.trouble.clone().or_else(|| self.store.finish())
+    }
+
+    /// Held while something is read, by name.
+    fn turn(&self, name: &str) -> Arc<Mutex<()>> {
+        Arc::clone(lock(&self.reading).entry(name.to_owned()).or_default())
     }
 
     fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {

@@ -81,11 +81,16 @@ static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// The contract counts an interrupted check as one that could not be made.
 fn interrupted() {
-    IS_INTERRUPTED.store(true, Ordering::SeqCst);
-    progress::clear();
-    complain("interrupted");
-    crate::engine::clean_up();
-    std::process::exit(2);
+    if IS_INTERRUPTED.swap(true, Ordering::SeqCst) {
+        // Who asks twice does not want to wait. What is left is removed by the next run.
+        std::process::exit(2);
+    }
+    std::thread::spawn(|| {
+        progress::clear();
+        complain("interrupted");
+        crate::engine::clean_up();
+        std::process::exit(2);
+    });
 }
 
 /// Does not return if the process was interrupted: what clearing up after it looks like from here (a container that went

@@ -88,6 +88,7 @@ impl<'a> Reader<'a> {
             engine: arguments.engine.clone(),
             cache: cache.clone(),
             jobs,
+            verify_layers: arguments.verify_layers,
             config_json: arguments.config_json.clone(),
         };
         Self { arguments, options, jobs, images_at_once, cache, wanted, targets, fail_on }
@@ -299,12 +300,13 @@ impl<'a> WindowsReading<'a> {
     fn read_until(&mut self, number: usize, groups: &[Vec<String>]) -> image::Result<()> {
         let source = self.opened.source.as_ref();
         let cache = self.reader.cache.as_deref().filter(|_| source.kind() == image::SourceKind::Registry);
-        let asked = self.opened.name.as_ref().map(|name| {
+        let asked = self.opened.name.as_ref().and_then(|name| {
             let (layer, arguments) = (&self.image.layers[number], self.reader.arguments);
             let (digest, bytes) = (&layer.digest, layer.bytes);
-            let from = (&name.registry, &name.repository, arguments.registries.get(&name.registry), &layer.urls);
-            let how = (&arguments.insecure_registry, arguments.allow_foreign_urls, arguments.verify_layers);
-            format!("{digest:?} {bytes} {from:?} {how:?} {groups:?}")
+            let trust = registry::trust(&name.registry, &layer.urls, &self.reader.options.registry)?;
+            let from = (&name.registry, &name.repository, trust, &layer.urls);
+            let how = (arguments.allow_foreign_urls, arguments.verify_layers);
+            Some(format!("{digest:?} {bytes} {from:?} {how:?} {groups:?}"))
         });
         let read = match cache.zip(asked) {
             Some((cache, asked)) => cache.start(&asked, || self.start(number, groups))?,

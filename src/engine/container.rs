@@ -119,9 +119,9 @@ impl<'a> Container<'a> {
             ..ContainerCreateBody::default()
         };
         let none = None::<bollard::query_parameters::CreateContainerOptions>;
-        let _making = owner::making();
+        let making = owner::making();
         let made = connection.within(PATIENCE, connection.docker.create_container(none, body))?;
-        owner::created(connection, &made.id);
+        owner::created(&making, connection, &made.id);
         Ok(Self { connection, id: made.id })
     }
 

@@ -14,7 +14,8 @@ pub(super) struct Host {
 impl Host {
     /// Makes the folders, as a Tentacle makes them.
     pub(super) fn new() -> io::Result<Self> {
-        let host = Self { home: owner::folder()? };
+        let making = owner::making();
+        let host = Self { home: owner::folder(&making)? };
         fs::create_dir_all(host.work())?;
         fs::create_dir_all(host.tools())?;
         // Whatever this process's umask is: a Tentacle's home is open to be read.

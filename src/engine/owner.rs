@@ -68,7 +68,7 @@ fn is_alive(owner: &str) -> bool {
     place != here() || pid.parse().ok().and_then(began).is_some_and(|began| began == start)
 }
 
-/// Held while something is made, from before it is asked for until it is noted.
+/// Held while something is made, from before it is asked for until it is noted and complete.
 pub(super) struct Making(());
 
 /// To be called before anything is made. Does not return once the process is about to end.
@@ -89,8 +89,7 @@ impl Drop for Making {
 }
 
 /// A new folder for a run, which [`clean_up`] removes if it still is there.
-pub(super) fn folder() -> std::io::Result<PathBuf> {
-    let _making = making();
+pub(super) fn folder(_: &Making) -> std::io::Result<PathBuf> {
     let temporary = std::env::temp_dir();
     let folder = (0..1000)
         .map(|number| temporary.join(format!("{PREFIX}{}-{number}", own())))
@@ -109,7 +108,7 @@ pub(super) fn remove_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Notes that a container is there.
-pub(super) fn created(connection: &Connection, id: &str) {
+pub(super) fn created(_: &Making, connection: &Connection, id: &str) {
     remember(Active::Container(Box::new(connection.endpoint.clone()), id.to_owned()));
 }
 

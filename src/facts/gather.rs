@@ -10,7 +10,6 @@ use super::{
     java, libc, off_path, os_release, search_path, shell_files, steps, system_files, user, windows,
 };
 use crate::image::{Image, Layer, ManifestKind, SourceKind};
-use crate::layer::TocHint;
 use crate::reference::Name;
 use crate::rootfs::Rootfs;
 use crate::rootfs::windows::WindowsFiles;
@@ -187,7 +186,8 @@ fn reference(name: &Name) -> ReferenceFact {
 
 fn sizes(image: &Image, source: SourceKind, content: Content<'_>) -> SizeFacts {
     // Of a layer that can be fetched in part it must not show whether it was.
-    let of_layer = |(layer, read): (&Layer, Option<u64>)| layer.toc.as_ref().map_or(read, TocHint::tar_bytes);
+    let toc = |layer: &'_ Layer| layer.toc.clone().filter(|_| source == SourceKind::Registry);
+    let of_layer = |(layer, read): (&Layer, Option<u64>)| toc(layer).map_or(read, |toc| toc.tar_bytes());
     let uncompressed_bytes = match content {
         Content::Linux(rootfs) => image
             .layers

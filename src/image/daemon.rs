@@ -195,7 +195,8 @@ fn from_registry(
     // An engine calls an image by the digest of its configuration, which no other image has.
     let image = images.iter().find(|image| image.config_digest.as_ref() == Some(id))?;
     let (jobs, cache) = (options.jobs.max(1), options.cache.as_deref());
-    let reading = ReadOptions { jobs, cache, depth: Depth::Whole, progress: None };
+    let depth = if options.verify_layers { Depth::Verified } else { Depth::Whole };
+    let reading = ReadOptions { jobs, cache, depth, progress: None };
     let layers = layers(&registry, image, reading).ok()?;
     let configuration = registry.configuration_document(id).ok()?;
     Some((Stream::of_parts(what, configuration, layers), registry.bytes_fetched()))

@@ -285,7 +285,7 @@ fn layers(what: &str, configuration: &config::Configuration, descriptors: &[Desc
             bytes: descriptor.size,
             urls: descriptor.urls.clone(),
             created_by,
-            toc: TocHint::of(&descriptor.annotations, descriptor.size),
+            toc: TocHint::of(&descriptor.annotations, &descriptor.media_type, descriptor.size),
             key: format!("blobs/{}/{}", descriptor.digest.algorithm().name(), descriptor.digest.hex()),
         })
         .collect())

@@ -28,6 +28,8 @@ pub struct SourceOptions {
     pub cache: Option<Arc<Cache>>,
     /// How many layers are read at a time where a source reads them itself.
     pub jobs: usize,
+    /// Whether layers that a source reads itself are held to their DiffIDs.
+    pub verify_layers: bool,
     /// The configuration to judge an unpacked root file system by.
     pub config_json: Option<PathBuf>,
 }

@@ -247,6 +247,9 @@ pub fn verified(layer: &Layer, index: Arc<LayerIndex>, depth: Depth) -> Result<A
             "{}: its content has the DiffID {actual}, but the configuration says {wanted}",
             name(layer)
         ))),
+        (Some(_), None) if depth == Depth::Verified => {
+            Err(Error::broken(format!("{}: the DiffID of its content is not known", name(layer))))
+        }
         _ => Ok(index),
     }
 }

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::bounded_json::BoundedJson;
 use super::index::{Extent, IndexBuilder, Kind, LayerIndex, NewEntry};
 use super::path::normalise;
 use super::scan::FileScanner;
@@ -24,6 +25,9 @@ const STARGZ_NAME: &str = "stargz.index.json";
 /// The largest table, compressed and not, in bytes: several times what the largest real images have.
 const LARGEST_STORED: u64 = 64 << 20;
 const LARGEST_TABLE: u64 = 512 << 20;
+
+/// Layers smaller than this are fetched whole, in bytes: asking several times takes longer.
+const WORTH_IT: u64 = 4 << 20;
 
 /// What a manifest says of a layer's table of contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +47,21 @@ enum Form {
 }
 
 impl TocHint {
-    /// What the annotations of a layer of `bytes` say.
+    /// What the annotations of a layer of `bytes` say; nothing if it is small, or if its media type is that of another
+    /// compression.
     #[must_use]
-    pub fn of(annotations: &BTreeMap<String, String>, bytes: u64) -> Option<Self> {
+    pub fn of(annotations: &BTreeMap<String, String>, media_type: &str, bytes: u64) -> Option<Self> {
         let get = |key: &str| annotations.get(key).map(String::as_str);
-        if let Some(digest) = get("containerd.io/snapshot/stargz/toc.digest") {
+        if bytes < WORTH_IT {
+            return None;
+        }
+        if media_type.ends_with("gzip") {
+            let digest = get("containerd.io/snapshot/stargz/toc.digest")?;
             let tar_bytes = get("io.containers.estargz.uncompressed-size").and_then(|text| text.parse().ok());
             return Some(Self { form: Form::Stargz, digest: digest.parse().ok()?, tar_bytes });
+        }
+        if !media_type.ends_with("zstd") {
+            return None;
         }
         // Till 2022 without `github`.
         let chunked = |what: &str| {
@@ -103,18 +115,18 @@ impl TocHint {
                 let mut stored = HashingReader::new(table, self.digest.algorithm());
                 let decoder = zstd::stream::read::Decoder::new(&mut stored).map_err(|error| broken(&error))?;
                 files.read(decoder.take(LARGEST_TABLE)).map_err(|error| broken(&error))?;
-                std::io::copy(&mut stored, &mut std::io::sink()).map_err(|error| broken(&error))?;
+                io::copy(&mut stored, &mut io::sink()).map_err(|error| broken(&error))?;
                 stored.finish().0
             }
             Form::Stargz => {
-                let tar = flate2::bufread::MultiGzDecoder::new(std::io::BufReader::new(table));
+                let tar = flate2::bufread::MultiGzDecoder::new(io::BufReader::new(table));
                 let mut tar = TarReader::new(tar.take(LARGEST_TABLE));
                 let member = tar.next_member().map_err(|error| broken(&error))?;
                 let member = member.filter(|member| member.path == STARGZ_NAME && member.kind == Kind::File);
                 let member = member.ok_or_else(|| broken(&"it is not there"))?;
                 let mut content = HashingReader::new(tar, self.digest.algorithm());
                 files.read(&mut content).map_err(|error| broken(&error))?;
-                std::io::copy(&mut content, &mut std::io::sink()).map_err(|error| broken(&error))?;
+                io::copy(&mut content, &mut io::sink()).map_err(|error| broken(&error))?;
                 // The tar of the layer has it as its last member.
                 let new = NewEntry { mode: member.mode, size: member.size, ..entry(STARGZ_NAME, Kind::File) };
                 files.builder.add(&new, None)?;
@@ -127,7 +139,7 @@ impl TocHint {
                 self.digest
             ));
         }
-        Ok(files.finish())
+        files.finish().map_err(|error| broken(&error))
     }
 }
 
@@ -180,7 +192,7 @@ struct Listed {
 
 impl Files {
     fn read(&mut self, json: impl Read) -> Result<(), serde_json::Error> {
-        let json = std::io::BufReader::with_capacity(64 << 10, json);
+        let json = io::BufReader::with_capacity(64 << 10, BoundedJson::new(json));
         let mut deserializer = serde_json::Deserializer::from_reader(json);
         TableSeed(self).deserialize(&mut deserializer)?;
         deserializer.end()
@@ -199,12 +211,13 @@ impl Files {
             "char" | "block" | "fifo" => Kind::Special,
             other => return Err(format!("{:?} is no type of a file", crate::printable::excerpt(other, 40))),
         };
+        // As written, which is what tars are held to.
+        if listed.name.len().max(listed.link_name.len()) > LONGEST_PATH as usize {
+            return Err(format!("a path is longer than {LONGEST_PATH} bytes"));
+        }
         let link =
             if kind == Kind::HardLink { normalise(listed.link_name.as_bytes()) } else { listed.link_name.clone() };
         let path = normalise(listed.name.as_bytes());
-        if path.len().max(link.len()) > LONGEST_PATH as usize {
-            return Err(format!("a path is longer than {LONGEST_PATH} bytes"));
-        }
         let size = if kind == Kind::File { listed.size } else { 0 };
         let new = NewEntry {
             mode: listed.mode,
@@ -243,7 +256,7 @@ impl Files {
         }
     }
 
-    fn finish(mut self) -> LayerIndex {
+    fn finish(mut self) -> Result<LayerIndex, String> {
         self.starts.push(self.ends_at);
         self.starts.sort_unstable();
         if self.is_stargz {
@@ -332,9 +345,14 @@ impl<'de> Visitor<'de> for EntriesSeed<'_> {
 mod tests {
     use super::*;
 
-    fn hint(annotations: &[(&str, &str)]) -> Option<TocHint> {
-        let annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        TocHint::of(&annotations.collect(), 1000)
+    const BYTES: u64 = 5_000_000;
+
+    fn hint(compression: &str, annotations: &[(&str, &str)]) -> Option<TocHint> {
+        let annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let hint =
+            |bytes| TocHint::of(&annotations, &format!("application/vnd.oci.image.layer.v1.tar{compression}"), bytes);
+        assert_eq!(hint(100_000), None, "it is not worth it");
+        hint(BYTES)
     }
 
     #[test]
@@ -342,17 +360,21 @@ mod tests {
         let digest = Digest::of(b"table").to_string();
         let chunked = |position: &str| {
             let key = "io.github.containers.zstd-chunked.manifest-";
-            hint(&[(&format!("{key}checksum"), &digest), (&format!("{key}position"), position)])
+            hint("+zstd", &[(&format!("{key}checksum"), &digest), (&format!("{key}position"), position)])
         };
         let found = chunked("900:90:4000:1").unwrap();
-        assert_eq!((found.footer(), found.place(1000, b"")), (0, Some(900..990)));
-        for wrong in ["900:101:4000:1", "900:90:4000:2", "900:90", "", "18446744073709551615:2:3:1", "-1:2:3:1"] {
+        assert_eq!((found.footer(), found.place(BYTES, b"")), (0, Some(900..990)));
+        for wrong in ["4999900:101:4000:1", "900:90:4000:2", "900:90", "", "18446744073709551615:2:3:1", "-1:2:3:1"] {
             assert_eq!(chunked(wrong), None, "{wrong}");
         }
         let old = "io.containers.zstd-chunked.manifest-";
-        assert!(hint(&[(&format!("{old}checksum"), &digest), (&format!("{old}position"), "1:2:3:1")]).is_some());
-        assert_eq!(hint(&[("containerd.io/snapshot/stargz/toc.digest", "nothing")]), None);
-        let found = hint(&[("containerd.io/snapshot/stargz/toc.digest", &digest)]).unwrap();
+        let old = [(&*format!("{old}checksum"), &*digest), (&*format!("{old}position"), "1:2:3:1")];
+        assert!(hint("+zstd", &old).is_some() && hint("+gzip", &old).is_none());
+        let stargz = |digest: &str, compression: &str| {
+            hint(compression, &[("containerd.io/snapshot/stargz/toc.digest", digest)])
+        };
+        assert_eq!([stargz("nothing", "+gzip"), stargz(&digest, ""), stargz(&digest, "+zstd")], [None, None, None]);
+        let found = stargz(&digest, "+gzip").unwrap();
         let mut footer = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 26, 0, b'S', b'G', 22, 0];
         footer.extend(b"0000000000000010STARGZ\x01\0\0\xff\xff\0\0\0\0\0\0\0\0");
         assert_eq!(footer.len() as u64, found.footer());
@@ -392,6 +414,7 @@ mod tests {
             (r#"{"entries": [{"type": "reg", "name": "a", "size": 1}]}"#, "a has no digest"),
             (r#"{"entries": [{"type": "reg", "name": "a", "size": -1}]}"#, "invalid value"),
             (r#"{"entries": []} more"#, "trailing characters"),
+            (&format!(r#"{{"entries": [{{"type": "dir", "name": "{}a"}}]}}"#, "./".repeat(40_000)), "a path is longer"),
         ] {
             let said = table(json).unwrap_err();
             assert!(said.contains(why), "{said}");

@@ -2,10 +2,10 @@
 //! which history entry gave a file.
 
 mod access;
+mod parts;
 pub mod windows;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::layer::path::{absolute, ancestors, join, parent_and_name, split};
@@ -13,6 +13,7 @@ use crate::layer::{Child, Detail, EntryRef, HardLink, Kind, LayerIndex};
 use crate::verdict::Place;
 
 pub use access::{Access, Account};
+use parts::{FolderParts, Part, hides};
 
 /// How many paths are remembered: a few times what the look-ups for one image are.
 const MOST_KNOWN: usize = 100_000;
@@ -37,16 +38,7 @@ pub struct Rootfs {
 struct LookUps {
     files: Mutex<HashMap<String, Result<Known, Missing>>>,
     folders: Mutex<HashMap<String, Known>>,
-    /// By the paths of folders that are no links.
-    parts: Mutex<HashMap<String, Arc<[Part]>>>,
-}
-
-/// What a layer does in a folder: where the entries below it are, and whether it has whiteouts there.
-#[derive(Clone, Debug)]
-struct Part {
-    layer: usize,
-    below: Range<usize>,
-    has_whiteouts: bool,
+    parts: Mutex<FolderParts>,
 }
 
 /// A file or folder: where it is, the links that led there, its layer, and the number of its entry there if it has one.
@@ -355,13 +347,7 @@ impl Rootfs {
 
     /// What the layers have at `path`, the uppermost first (image-spec, layer.md, "Whiteouts").
     fn entry(&self, path: &str) -> Option<Found<'_>> {
-        let folder = parent_and_name(path).0;
-        let known = lock(&self.known.parts).get(folder).cloned();
-        let parts = known.unwrap_or_else(|| {
-            let parts: Arc<[Part]> = self.parts(folder, self.layers.len()).collect();
-            remember(&self.known.parts, folder, Arc::clone(&parts));
-            parts
-        });
+        let (_, parts) = self.parts(parent_and_name(path).0);
         let mut found = self.first(&mut parts.iter().cloned(), path)?;
         let mut is_second_name = false;
         loop {
@@ -375,7 +361,7 @@ impl Rootfs {
                 Some(HardLink::Below(target)) => {
                     // What a layer above does to that path does not change the file. Links may lead down through many
                     // layers, so no more of them are looked at than need be.
-                    found = self.first(&mut self.parts(parent_and_name(target).0, layer), target)?;
+                    found = self.first(&mut self.parts_below(parent_and_name(target).0, layer), target)?;
                 }
             }
             is_second_name = true;
@@ -394,27 +380,6 @@ impl Rootfs {
             }
         }
         None
-    }
-
-    /// What the lowest `top` layers do in a folder, the uppermost first, without those that do nothing or of which
-    /// others hide the folder.
-    fn parts<'a>(&'a self, folder: &'a str, top: usize) -> impl Iterator<Item = Part> + use<'a> {
-        let mut left = top;
-        std::iter::from_fn(move || {
-            while left > 0 {
-                left -= 1;
-                let (layer, index) = (left, &self.layers[left].index);
-                let (below, has_whiteouts) = (index.range_below(folder), index.has_whiteouts_in(folder));
-                let is_hidden = |folder: &str| !folder.is_empty() && hides(index, folder);
-                if index.is_opaque("") || is_hidden(folder) || ancestors(folder).any(is_hidden) {
-                    left = 0;
-                }
-                if !below.is_empty() || has_whiteouts {
-                    return Some(Part { layer, below, has_whiteouts });
-                }
-            }
-            None
-        })
     }
 }
 
@@ -458,13 +423,6 @@ fn remember<T>(known: &Mutex<HashMap<String, T>>, path: &str, found: T) {
     if known.len() < MOST_KNOWN {
         known.insert(path.to_owned(), found);
     }
-}
-
-/// Whether a layer hides what lower layers have below `folder`.
-fn hides(index: &LayerIndex, folder: &str) -> bool {
-    index.is_opaque(folder)
-        || index.is_whiteout(folder)
-        || index.get(folder).is_some_and(|entry| entry.kind() != Kind::Directory)
 }
 
 #[cfg(test)]

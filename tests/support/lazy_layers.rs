@@ -11,10 +11,15 @@ use super::tars::{Member, tar};
 /// The longest piece of a file that is compressed on its own, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// The two forms.
+/// Small files of packed eStargz layers are compressed together up to this size, in bytes.
+const PACKED: usize = 16 << 10;
+
+/// The forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Stargz,
+    /// With `--estargz-min-chunk-size`.
+    PackedStargz,
     ZstdChunked,
 }
 
@@ -31,7 +36,7 @@ pub struct LazyLayer {
 impl Form {
     fn compress(self, bytes: &[u8]) -> Vec<u8> {
         match self {
-            Self::Stargz => gzip(bytes),
+            Self::Stargz | Self::PackedStargz => gzip(bytes),
             Self::ZstdChunked => zstd::encode_all(bytes, 1).unwrap(),
         }
     }
@@ -60,11 +65,13 @@ impl Form {
             }
             let first = entries.len();
             for (number, piece) in member.content.chunks(CHUNK).enumerate() {
-                layer.flush();
-                let offset = layer.stored.len();
+                if self != Self::PackedStargz || layer.waiting.len() >= PACKED {
+                    layer.flush();
+                }
+                let (offset, inner) = (layer.stored.len(), layer.waiting.len());
                 layer.waiting.extend(piece);
                 if number == 0 {
-                    entry["offset"] = json!(offset);
+                    (entry["offset"], entry["innerOffset"]) = (json!(offset), json!(inner));
                     entries.push(entry.clone());
                 } else {
                     let at = number * CHUNK;
@@ -105,7 +112,7 @@ impl Writer {
 
     fn finish(mut self, toc: &[u8]) -> LazyLayer {
         let (annotations, media_type) = match self.form {
-            Form::Stargz => {
+            Form::Stargz | Form::PackedStargz => {
                 self.flush();
                 let offset = self.stored.len();
                 let table = Member { path: b"stargz.index.json", kind: b'0', mode: 0, link: b"", content: toc };

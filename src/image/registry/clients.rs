@@ -13,6 +13,7 @@ use reqwest::{Certificate, Identity, Url};
 
 use super::hosts;
 use super::options::RegistryOptions;
+use crate::digest::{Algorithm, Digest, Hasher};
 use crate::image::{Error, ErrorKind, Result};
 
 /// Clients for the hosts that one image's registry leads to, made when they are first needed.
@@ -130,6 +131,27 @@ impl Clients {
             )
         })
     }
+}
+
+/// What decides who is believed to be a registry, one of its mirrors, or a host of these URLs: the digest of all
+/// certificates that are read for them; nothing if a host need not prove who it is.
+#[must_use]
+pub fn trust(registry: &str, urls: &[String], options: &RegistryOptions) -> Option<Digest> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let elsewhere = urls.iter().filter_map(|url| Url::parse(url).ok()?.host_str().map(str::to_owned));
+    for asked in options.asked_for(registry).into_iter().chain(elsewhere) {
+        let options = options.of(registry, &asked);
+        if !options.insecure.is_empty() {
+            return None;
+        }
+        let folder = options.places.certificates.as_ref().map(|folder| folder.join(&asked));
+        let files = |path: &PathBuf| if path.is_dir() { files_in(path) } else { vec![path.clone()] };
+        for file in options.ca.iter().chain(&options.client_cert).chain(&folder).flat_map(files) {
+            hasher.update(Digest::of(&fs::read(file).unwrap_or_default()).to_string().as_bytes());
+        }
+        hasher.update(asked.as_bytes());
+    }
+    Some(hasher.finish())
 }
 
 /// Nothing for a file that may not be read: those in Docker's folder can be meant for its daemon alone.

@@ -30,6 +30,7 @@ use crate::cache::Cache;
 use crate::digest::{Digest, Hasher};
 use crate::platform::PlatformChoice;
 use crate::reference::Name;
+pub use clients::trust;
 pub use credentials::Login;
 pub use foreign::{ForeignLayer, foreign};
 pub use mirrors::Mirrored;

@@ -72,6 +72,10 @@ impl IndexBuilder {
     pub fn finish(mut self, diff_id: Option<Digest>, bytes: u64) -> LayerIndex {
         let order = self.sorted();
         let visible = if self.is_in_the_way(&order) { self.replay() } else { self.last_of_each_path(order) };
+        self.with_visible(visible, diff_id, Some(bytes))
+    }
+
+    pub(super) fn with_visible(mut self, visible: Vec<u32>, diff_id: Option<Digest>, bytes: Option<u64>) -> LayerIndex {
         let sort = |mut paths: Vec<String>| {
             paths.sort_unstable();
             paths.dedup();
@@ -80,7 +84,7 @@ impl IndexBuilder {
         self.names.shrink_to_fit();
         LayerIndex {
             diff_id,
-            bytes: Some(bytes),
+            bytes,
             names: self.names,
             entries: self.entries,
             visible,
@@ -105,7 +109,7 @@ impl IndexBuilder {
         (start as u32, text.len() as u32)
     }
 
-    fn sorted(&self) -> Vec<u32> {
+    pub(super) fn sorted(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
         // Layers are nearly in order, which a stable sort makes use of.
         order.sort_by(|&a, &b| self.path(a).cmp(self.path(b)));
@@ -123,7 +127,7 @@ impl IndexBuilder {
     }
 
     /// Of several entries of one path the last counts, as it would after extraction.
-    fn last_of_each_path(&mut self, order: Vec<u32>) -> Vec<u32> {
+    pub(super) fn last_of_each_path(&mut self, order: Vec<u32>) -> Vec<u32> {
         self.resolve_hard_links(&order);
         let mut visible: Vec<u32> = Vec::with_capacity(order.len());
         for id in order {
@@ -157,7 +161,7 @@ impl IndexBuilder {
 
     /// Whether an entry, or the target of a hard link, has something that is no folder among its ancestors. Layers
     /// that engines and builders make never do.
-    fn is_in_the_way(&self, order: &[u32]) -> bool {
+    pub(super) fn is_in_the_way(&self, order: &[u32]) -> bool {
         let is_no_folder = |path: &str| {
             let first = order.partition_point(|&id| self.path(id) < path);
             let mut same = order[first..].iter().take_while(|&&id| self.path(id) == path);

@@ -46,9 +46,9 @@ impl Details {
 }
 
 impl LayerIndex {
-    /// Whether something that should have been kept was too much.
+    /// How many bytes of details more are kept before some are left out.
     #[must_use]
-    pub fn leaves_out(&self) -> bool {
-        self.details.iter().any(|detail| detail.left_out)
+    pub fn room(&self) -> usize {
+        MOST_KEPT.saturating_sub(self.details.iter().map(Detail::weight).sum())
     }
 }

@@ -89,7 +89,8 @@ pub struct Detail {
 
 impl Detail {
     /// About how many bytes it takes.
-    fn weight(&self) -> usize {
+    #[must_use]
+    pub fn weight(&self) -> usize {
         let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let config = match &self.dotnet {
             Some(DotnetHost::SingleFile(bundle)) => bytes(&bundle.runtime_config),

@@ -39,11 +39,18 @@ impl IndexBuilder {
 
     /// The finished index of a layer of which not everything was read; `extents` tell where the content of each unread
     /// file is.
-    #[must_use]
-    pub fn finish_unread(mut self, mut extents: Vec<Extent>) -> LayerIndex {
+    ///
+    /// # Errors
+    /// Files lie behind links. What is kept of a file goes by the path that the layer has it by, which is another then.
+    pub fn finish_unread(mut self, mut extents: Vec<Extent>) -> Result<LayerIndex, String> {
+        let order = self.sorted();
+        if self.is_in_the_way(&order) {
+            return Err("its files lie behind links".to_owned());
+        }
         extents.sort_unstable_by_key(|extent| extent.entry);
         self.extents = Some(extents);
-        LayerIndex { bytes: None, ..self.finish(None, 0) }
+        let visible = self.last_of_each_path(order);
+        Ok(self.with_visible(visible, None, None))
     }
 }
 
@@ -68,7 +75,8 @@ impl LayerIndex {
         self.entries.get(entry as usize).map(|entry| (self.text(entry.path), entry.size))
     }
 
-    /// Takes what was found in files that had not been read: the number of the entry, and what is kept of it.
+    /// Takes what was found in files that had not been read: the number of the entry, and what is kept of it. There is
+    /// [`room`](Self::room) for all of it.
     pub fn fill(&mut self, found: Vec<(u32, Option<Detail>)>) {
         let mut details = Details::of(std::mem::take(&mut self.details));
         for (number, detail) in found {
