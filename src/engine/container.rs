@@ -137,7 +137,7 @@ impl<'a> Container<'a> {
     /// Waits for its end, at most so long; then it is killed.
     ///
     /// # Errors
-    /// The engine does not answer.
+    /// The engine does not answer, or somebody else has removed the container: what it did is not known then.
     pub(super) fn wait(&self, limit: Duration) -> Result<Ended, String> {
         let start = Instant::now();
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
@@ -165,11 +165,11 @@ impl<'a> Container<'a> {
             // It may have ended just now.
             let _ = self.connection.within(PATIENCE, docker.kill_container(&self.id, none));
         }
-        Ok(Ended { exit_code, duration, output: self.output() })
+        Ok(Ended { exit_code, duration, output: self.output()? })
     }
 
-    /// The end of its output; what cannot be had is said in its place.
-    fn output(&self) -> String {
+    /// The end of its output.
+    fn output(&self) -> Result<String, String> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("400").build();
         let docker = &self.connection.docker;
         let read = async {
@@ -187,10 +187,9 @@ impl<'a> Container<'a> {
             }
             Ok::<_, bollard::errors::Error>(output)
         };
-        match self.connection.within(PATIENCE, read) {
-            Ok(output) => String::from_utf8_lossy(&output[output.len().saturating_sub(MOST_OUTPUT)..]).into_owned(),
-            Err(why) => format!("(its output cannot be had: {why})"),
-        }
+        let output =
+            self.connection.within(PATIENCE, read).map_err(|why| format!("its output cannot be had: {why}"))?;
+        Ok(String::from_utf8_lossy(&output[output.len().saturating_sub(MOST_OUTPUT)..]).into_owned())
     }
 }
 

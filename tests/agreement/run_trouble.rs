@@ -199,6 +199,30 @@ fn wait_until(is_so: impl Fn() -> bool) {
     }
 }
 
+/// Waits until a container runs on, which the first of a run do not; gives its id.
+fn wait_for_one(running: impl Fn() -> String) -> String {
+    wait_until(|| {
+        let before = running();
+        std::thread::sleep(Duration::from_secs(1));
+        !before.is_empty() && running() == before
+    });
+    running().trim().to_owned()
+}
+
+#[test]
+fn a_container_that_somebody_else_removes_says_nothing_of_the_image() {
+    let Some(engine) = Engine::docker() else { return };
+    let Some(sleeper) = image("exec busybox sleep 63") else { return };
+    let archive = engine.load(&[(&sleeper, &["imglint/removed:1"])]);
+    let child = engine.command(&[&archive.given]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = wait_for_one(|| containers(&engine, "imglint/removed:1"));
+    engine.docker_says(&["rm", "-f", &id]);
+    let report: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+    let result = &report["results"][0];
+    assert_eq!(bash(result)["outcome"], "unknown", "{:#}", bash(result));
+    assert_eq!(result["run"]["disagreements"], json!([]));
+}
+
 #[test]
 fn an_interrupted_run_takes_the_loss_of_its_container_for_no_result() {
     let Some(engine) = Engine::docker() else { return };
@@ -208,12 +232,7 @@ fn an_interrupted_run_takes_the_loss_of_its_container_for_no_result() {
     let folder = tempfile::tempdir().unwrap();
     let child = relay.started(&archive.given, folder.path());
     let running = || containers(&engine, "imglint/interrupted:1");
-    wait_until(|| {
-        let before = running();
-        std::thread::sleep(Duration::from_secs(1));
-        // Not one of those that end at once.
-        !before.is_empty() && running() == before
-    });
+    wait_for_one(running);
     // While the engine takes its time to say that the container is gone, the run sees that it is.
     relay.removes_late.store(true, Ordering::SeqCst);
     Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
