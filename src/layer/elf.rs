@@ -116,7 +116,7 @@ impl ElfSummary {
 /// Summarises a captured file; nothing if it is no ELF file. `name` is its file name.
 #[must_use]
 pub fn summarise(name: &str, file: &Capture) -> Option<ElfSummary> {
-    let mut summary = match file.head().get(4)? {
+    let mut summary = match file.start_of_file().get(4)? {
         1 => headers::<elf::FileHeader32<Endianness>>(name, file)?,
         2 => headers::<elf::FileHeader64<Endianness>>(name, file)?,
         _ => return None,
@@ -273,10 +273,7 @@ impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
 
     /// How many dynamic symbols there are, by the hash table (gABI, "Hash Table"; GNU's own form).
     fn symbol_count(&self) -> Option<u32> {
-        let table = |tag| {
-            let start = usize::try_from(self.offset(self.value(tag)?)?).ok()?;
-            self.file.head().get(start..)
-        };
+        let table = |tag| self.file.from(self.offset(self.value(tag)?)?);
         if let Some(table) = table(elf::DT_GNU_HASH) {
             return GnuHashTable::<Elf>::parse(self.endian, table).ok()?.symbol_table_length(self.endian);
         }

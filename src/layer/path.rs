@@ -7,10 +7,11 @@
 #[must_use]
 pub fn normalise(raw: &[u8]) -> String {
     let text = String::from_utf8_lossy(raw);
-    let is_clean =
-        !text.is_empty() && !text.starts_with('/') && text.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if is_clean {
-        return text.into_owned();
+    // Most are `./usr/lib/` or `usr/lib`.
+    let inner = text.strip_prefix("./").unwrap_or(&text);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if inner.split('/').all(|part| !matches!(part, "" | "." | "..")) {
+        return inner.to_owned();
     }
     join("", &text)
 }
