@@ -265,7 +265,7 @@ fn an_engine_s_image_whose_layers_are_known_is_not_exported() {
     let id = docker(&engine, &["inspect", "--format", "{{.Id}}", &name]).trim().to_owned();
     let cache = tempfile::tempdir().unwrap();
     check(cache.path(), &[&format!("docker://{name}")]);
-    let known = check(cache.path(), &["--engine", &engine, &name]);
+    let (known, few) = fetched(&mut checking(cache.path(), &["--engine", &engine, &name]));
     assert_eq!((exports(&engine, &id), &known.result()["image"]["source"]), (0, &json!("docker-daemon")));
     let exported = imglint(["check", "--report", "json", "--engine", &engine, &name]);
     assert_eq!(exports(&engine, &id), 1);
@@ -273,7 +273,7 @@ fn an_engine_s_image_whose_layers_are_known_is_not_exported() {
     // Known by their digests, but not by those that the configuration names: fetched once more.
     let (verified, bytes) = fetched(&mut checking(cache.path(), &["--verify-layers", "--engine", &engine, &name]));
     assert_eq!(exports(&engine, &id), 1);
-    assert!(told(&known) == told(&verified) && bytes > 10_000, "{bytes}");
+    assert!(told(&known) == told(&verified) && bytes > few, "{bytes} and {few}");
 }
 
 #[test]
