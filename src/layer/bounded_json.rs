@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use memchr::memchr2;
+
 /// JSON as it streams past, as long as no string in it is longer and no list deeper than in any real table of contents: a
 /// parser keeps both in memory.
 pub(super) struct BoundedJson<R> {
@@ -22,38 +24,44 @@ impl<R> BoundedJson<R> {
         Self { inner, string: None, is_escaped: false, depth: 0 }
     }
 
-    fn is_in_bounds(&mut self, byte: u8) -> bool {
-        match (&mut self.string, byte) {
-            (Some(length), _) if self.is_escaped || byte != b'"' => {
-                *length += 1;
-                self.is_escaped = byte == b'\\' && !self.is_escaped;
-                *length <= LONGEST_STRING
+    fn is_in_bounds(&mut self, mut bytes: &[u8]) -> bool {
+        while let [first, rest @ ..] = bytes {
+            let Some(length) = &mut self.string else {
+                bytes = rest;
+                match first {
+                    b'"' => self.string = Some(0),
+                    b'[' | b'{' => self.depth += 1,
+                    b']' | b'}' => self.depth = self.depth.saturating_sub(1),
+                    _ => {}
+                }
+                if self.depth > DEEPEST {
+                    return false;
+                }
+                continue;
+            };
+            let plain = if self.is_escaped { 1 } else { memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len()) };
+            *length += plain;
+            if *length > LONGEST_STRING {
+                return false;
             }
-            (Some(_), _) => {
-                self.string = None;
-                true
+            bytes = &bytes[plain..];
+            if std::mem::take(&mut self.is_escaped) {
+                continue;
             }
-            (None, b'"') => {
-                self.string = Some(0);
-                true
+            match bytes.split_first() {
+                Some((b'"', rest)) => (self.string, bytes) = (None, rest),
+                Some((_, rest)) => (self.is_escaped, bytes) = (true, rest),
+                None => {}
             }
-            (None, b'[' | b'{') => {
-                self.depth += 1;
-                self.depth <= DEEPEST
-            }
-            (None, b']' | b'}') => {
-                self.depth = self.depth.saturating_sub(1);
-                true
-            }
-            _ => true,
         }
+        true
     }
 }
 
 impl<R: Read> Read for BoundedJson<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        if buffer[..count].iter().all(|&byte| self.is_in_bounds(byte)) {
+        if self.is_in_bounds(&buffer[..count]) {
             return Ok(count);
         }
         Err(io::Error::other("it has longer strings or deeper lists than any real one"))
@@ -64,8 +72,18 @@ impl<R: Read> Read for BoundedJson<R> {
 mod tests {
     use super::*;
 
+    /// How long it is, whatever the size of the pieces in which it is read.
     fn read(json: &str) -> io::Result<usize> {
-        io::copy(&mut BoundedJson::new(json.as_bytes()), &mut io::sink()).map(|count| count as usize)
+        let in_pieces_of = |size: usize| {
+            let (mut bounded, mut buffer, mut sum) = (BoundedJson::new(json.as_bytes()), vec![0; size], 0);
+            while let count @ 1.. = bounded.read(&mut buffer)? {
+                sum += count;
+            }
+            Ok(sum)
+        };
+        let [whole, others @ ..] = [64 << 10, 7, 1].map(in_pieces_of);
+        assert!(others.iter().all(|other: &io::Result<usize>| other.is_ok() == whole.is_ok()));
+        whole
     }
 
     #[test]
