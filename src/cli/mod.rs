@@ -77,6 +77,7 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Whether somebody has asked for the end.
 static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// The contract counts an interrupted check as one that could not be made.

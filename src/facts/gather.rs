@@ -186,8 +186,10 @@ fn reference(name: &Name) -> ReferenceFact {
 
 fn sizes(image: &Image, source: SourceKind, content: Content<'_>) -> SizeFacts {
     // Of a layer that can be fetched in part it must not show whether it was.
-    let toc = |layer: &'_ Layer| layer.toc.clone().filter(|_| source == SourceKind::Registry);
-    let of_layer = |(layer, read): (&Layer, Option<u64>)| toc(layer).map_or(read, |toc| toc.tar_bytes());
+    let of_layer = |(layer, read): (&Layer, Option<u64>)| match &layer.toc {
+        Some(toc) if source == SourceKind::Registry => toc.tar_bytes(),
+        _ => read,
+    };
     let uncompressed_bytes = match content {
         Content::Linux(rootfs) => image
             .layers

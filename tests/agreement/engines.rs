@@ -3,11 +3,17 @@
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::support::image::{TestImage, docker_archive};
 use crate::support::{Run, program, real_part};
+
+/// Sends a signal to a process that was started here.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
+    assert!(status.success(), "{name}");
+}
 
 /// The label of a run's containers.
 pub const LABEL: &str = "label=io.imglint.owner";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::corpus::corpus;
-use crate::engines::{Engine, LABEL};
+use crate::engines::{Engine, LABEL, signal};
 use crate::support::image::{Tar, TestImage, write_layout};
 use crate::support::{Run, leave_out, program, real_part};
 use crate::tool_corpus;
@@ -65,14 +65,14 @@ fn nothing_is_left_however_a_run_ends() {
     assert_eq!((&bash["outcome"], &bash["output"]), (&json!("unknown"), &json!("it was stopped after 2 s")));
     assert_eq!(stage(&result, "cleanup")["outcome"], "pass");
 
-    for signal in ["INT", "TERM"] {
+    for name in ["INT", "TERM"] {
         let interrupted = started(&engine, &archive.given, temporary.path());
-        Command::new("sh").args(["-c", &format!("kill -{signal} {}", interrupted.id())]).status().unwrap();
+        signal(&interrupted, name);
         let output = interrupted.wait_with_output().unwrap();
         // That its container went away is no result.
         let told = (output.status.code(), String::from_utf8(output.stdout).unwrap());
-        assert_eq!(told, (Some(2), String::new()), "after {signal}: {}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(folders(temporary.path()), 0, "after {signal}");
+        assert_eq!(told, (Some(2), String::new()), "after {name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(folders(temporary.path()), 0, "after {name}");
     }
 
     let mut killed = started(&engine, &archive.given, temporary.path());

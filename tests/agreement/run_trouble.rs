@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::engines::{Engine, LABEL};
+use crate::engines::{Engine, LABEL, signal};
 use crate::support::image::{Tar, TestImage};
 use crate::support::{Run, finding, leave_out, program};
 
@@ -115,6 +115,8 @@ struct Relay {
     is_gone: Arc<AtomicBool>,
     /// Whether the answer to the next removal of a container will be late.
     removes_late: Arc<AtomicBool>,
+    /// Whether such an answer is being held back.
+    is_holding: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<(TcpStream, UnixStream)>>>,
 }
 
@@ -123,9 +125,9 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("tcp://{}", listener.local_addr().unwrap());
         let (is_gone, open) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let removes_late = Arc::new(AtomicBool::new(false));
+        let (removes_late, is_holding) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (gone, all, socket) = (Arc::clone(&is_gone), Arc::clone(&open), socket.to_owned());
-        let removes = Arc::clone(&removes_late);
+        let (removes, holding) = (Arc::clone(&removes_late), Arc::clone(&is_holding));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if gone.load(Ordering::SeqCst) {
@@ -136,7 +138,7 @@ impl Relay {
                 all.lock().unwrap().push((client.try_clone().unwrap(), engine.try_clone().unwrap()));
                 let (back, forth) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
                 let (removes, is_late) = (Arc::clone(&removes), Arc::new(AtomicBool::new(false)));
-                let late = Arc::clone(&is_late);
+                let (late, holding) = (Arc::clone(&is_late), Arc::clone(&holding));
                 std::thread::spawn(move || {
                     pass(client, engine, |asked| {
                         if asked.starts_with(b"DELETE ") && removes.swap(false, Ordering::SeqCst) {
@@ -147,13 +149,15 @@ impl Relay {
                 std::thread::spawn(move || {
                     pass(forth, back, |_| {
                         if late.swap(false, Ordering::SeqCst) {
+                            holding.store(true, Ordering::SeqCst);
                             std::thread::sleep(LATE);
+                            holding.store(false, Ordering::SeqCst);
                         }
                     });
                 });
             }
         });
-        Self { url, is_gone, removes_late, open }
+        Self { url, is_gone, removes_late, is_holding, open }
     }
 
     /// A check whose run goes through this.
@@ -230,17 +234,26 @@ fn an_interrupted_run_takes_the_loss_of_its_container_for_no_result() {
     let archive = engine.load(&[(&sleeper, &["imglint/interrupted:1"])]);
     let relay = Relay::to(engine.host.strip_prefix("unix://").unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let child = relay.started(&archive.given, folder.path());
     let running = || containers(&engine, "imglint/interrupted:1");
-    wait_for_one(running);
-    // While the engine takes its time to say that the container is gone, the run sees that it is.
-    relay.removes_late.store(true, Ordering::SeqCst);
-    Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
-    let output = child.wait_with_output().unwrap();
-    let told = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-    assert_eq!((output.status.code(), told), (Some(2), [String::new(), "imglint: interrupted\n".to_owned()]));
-    assert_eq!(running(), "", "and it starts no other");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let is_holding = || relay.is_holding.load(Ordering::SeqCst);
+    for is_impatient in [false, true] {
+        let child = relay.started(&archive.given, folder.path());
+        wait_for_one(running);
+        // While the engine takes its time to say that the container is gone, the run sees that it is.
+        relay.removes_late.store(true, Ordering::SeqCst);
+        signal(&child, "INT");
+        wait_until(is_holding);
+        if is_impatient {
+            signal(&child, "INT");
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(is_holding(), is_impatient, "who interrupts twice does not wait");
+        let told = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!((output.status.code(), told), (Some(2), [String::new(), "imglint: interrupted\n".to_owned()]));
+        assert_eq!(running(), "", "and it starts no other");
+        let is_cleared = std::fs::read_dir(folder.path()).unwrap().next().is_none();
+        assert!(is_cleared || is_impatient);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The form in which an index is kept: of each path only what it does not share with the one before, which is little.
 //!
-//! What is read may come from a store that others write to, so it is bounded as layers are.
+//! What is read may come from a store that others write to, so its lists are bounded as those of layers are; what is within
+//! one detail is bounded by the size of the entry only.
 
 use std::fmt;
 use std::marker::PhantomData;
