@@ -3,13 +3,6 @@
 //! `bare LAYOUT`, with as many threads as imglint takes: layers in parallel, and of each the hash on one thread and the
 //! rest on another. It looks at no file, so a program that answers questions can only be slower.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a benchmark may fail this way, and prints"
-)]
-
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};

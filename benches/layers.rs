@@ -3,7 +3,6 @@
 //! `cargo bench --bench layers`. The layer is made here, the same each time: 64 MB of programs, texts and many small
 //! files. Throughput is in bytes of the uncompressed tar, but for hashing what is stored.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark may fail this way")]
 #![allow(missing_docs, reason = "criterion makes the functions")]
 
 use std::hint::black_box;

@@ -2,7 +2,6 @@
 //!
 //! `cargo bench --bench verdicts`. The files are those of this machine's /usr, /etc and /bin, by name only.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark may fail this way")]
 #![allow(missing_docs, reason = "criterion makes the functions")]
 
 use std::collections::BTreeSet;

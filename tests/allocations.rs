@@ -1,6 +1,4 @@
 //! Counts what reading a layer allocates at its peak: it does not grow with the size of what nobody asks for.
-#![allow(clippy::unwrap_used, reason = "a test may fail this way")]
-
 mod support;
 
 use std::io::Read;

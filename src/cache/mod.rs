@@ -28,7 +28,7 @@ use memory::MemoryStore;
 pub use place::{NotAPlace, Place};
 use shared::SharedStore;
 
-/// Changes whenever the code that makes indexes does (`tests/cache.rs` holds that).
+/// Changes whenever the code that makes indexes does (`tests/offline/cache.rs` holds that).
 pub const FORMAT: &str = include_str!("format.txt");
 
 /// The kinds of entries: the index of a layer by the digest of its bytes as stored; that of a layer that was fetched in

@@ -62,7 +62,7 @@ impl Catalog {
             id: id.to_owned(),
             suggestion: spelling::suggestion(id, self.rule_ids()),
         })?;
-        // They stand at the end of the file (`tests/rules.rs` holds that).
+        // They stand at the end of the file (`tests/offline/rules.rs` holds that).
         let without = text.find("\n[[example]]").filter(|_| !self.with_examples);
         Ok(Rule::read(&format!("rules/{id}.toml"), id, without.map_or(text, |end| &text[..=end]))?)
     }

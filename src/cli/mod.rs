@@ -8,7 +8,13 @@ mod progress;
 mod reading;
 mod reports;
 mod rules;
+#[cfg(feature = "run")]
 mod run;
+#[cfg(not(feature = "run"))]
+#[path = "without_run.rs"]
+mod run;
+#[cfg(feature = "run")]
+mod running;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -89,6 +95,7 @@ fn interrupted() {
     std::thread::spawn(|| {
         progress::clear();
         complain("interrupted");
+        #[cfg(feature = "run")]
         crate::engine::clean_up();
         std::process::exit(2);
     });
@@ -134,6 +141,7 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+#[cfg(feature = "man")]
 fn man(to: Option<&Path>) -> Result<ExitCode, Failure> {
     if let Some(folder) = to {
         let written = std::fs::create_dir_all(folder)
@@ -147,4 +155,9 @@ fn man(to: Option<&Path>) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure(format!("cannot write the manual page: {error}")))?;
     print(&String::from_utf8_lossy(&out))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "man"))]
+fn man(_to: Option<&Path>) -> Result<ExitCode, Failure> {
+    Err(Failure("man: this build of imglint has no manual page: it was made without the feature `man`".to_owned()))
 }

@@ -1,8 +1,8 @@
 //! What is under way, on a terminal: a line an image with layers, bytes and rate. Never in logs.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -14,11 +14,9 @@ use crate::printable::excerpt;
 
 /// The lines that are shown; nothing where none are.
 static LINES: OnceLock<MultiProgress> = OnceLock::new();
-/// The line of the image that is run; only one is at a time.
-static RUNNING: Mutex<Option<ProgressBar>> = Mutex::new(None);
 /// What is known at first, and once there are bytes to count.
 const WAITING: &str = "{spinner} {prefix} {msg}";
-const READING: &str = "{spinner} {prefix} {msg}  {bytes}/{total_bytes}  {binary_bytes_per_sec}";
+pub(super) const READING: &str = "{spinner} {prefix} {msg}  {bytes}/{total_bytes}  {binary_bytes_per_sec}";
 /// The longest name that is shown, in characters.
 const LONGEST_NAME: usize = 60;
 
@@ -36,7 +34,7 @@ pub(super) fn clear() {
     }
 }
 
-fn line(prefix: &str, name: &str) -> ProgressBar {
+pub(super) fn line(prefix: &str, name: &str) -> ProgressBar {
     let Some(lines) = LINES.get() else { return ProgressBar::hidden() };
     let bar = lines.add(ProgressBar::new_spinner());
     bar.set_style(style(WAITING));
@@ -45,7 +43,7 @@ fn line(prefix: &str, name: &str) -> ProgressBar {
     bar
 }
 
-fn style(template: &str) -> ProgressStyle {
+pub(super) fn style(template: &str) -> ProgressStyle {
     // The templates are fixed, and right.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
@@ -93,33 +91,5 @@ impl Progress for Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-    }
-}
-
-/// The line of the image that is run, gone when it is dropped.
-pub(super) struct Running;
-
-impl Running {
-    pub(super) fn of(name: &str) -> Self {
-        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(line("running", name));
-        Self
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(bar) = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// How far the engine has fetched the image that is run, in bytes.
-pub(super) fn fetched(done: u64, of: u64) {
-    if let Some(bar) = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-        bar.set_message("the engine fetches it");
-        bar.set_style(style(READING));
-        bar.set_length(of);
-        bar.set_position(done);
     }
 }

@@ -12,6 +12,7 @@ use super::check::Target;
 use super::progress::Reading;
 use crate::cache::Cache;
 use crate::config::FailOn;
+#[cfg(feature = "run")]
 use crate::engine::Pull;
 use crate::facts::configuration::instruction;
 use crate::facts::programs::Wanted;
@@ -53,6 +54,7 @@ pub(super) struct ReadImage {
     pub(super) report: ImageReport,
     pub(super) facts: Facts,
     /// The name that an engine can fetch it by.
+    #[cfg(feature = "run")]
     pub(super) pull: Option<Pull>,
 }
 
@@ -111,13 +113,20 @@ impl<'a> Reader<'a> {
             let (facts, read, elsewhere) = self.read_image(&opened, image, &progress)?;
             let mut report = ImageReport::new(&reference.given, opened.source.kind(), image, &read, &facts.size);
             report.fetched_bytes = opened.source.bytes_fetched().map(|bytes| bytes + elsewhere);
+            #[cfg(feature = "run")]
             let pull = opened.name.as_ref().zip(image.digest.as_ref());
+            #[cfg(feature = "run")]
             let pull = pull.map(|(name, digest)| Pull {
                 by: format!("{}/{}@{digest}", name.registry, name.repository),
                 name: name.clone(),
                 options: self.options.registry.of(&name.registry, &name.registry),
             });
-            Ok(ReadImage { report, facts, pull })
+            Ok(ReadImage {
+                report,
+                facts,
+                #[cfg(feature = "run")]
+                pull,
+            })
         });
         read.collect()
     }

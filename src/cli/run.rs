@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::args::{EnginesArguments, ProgramArguments, RunArguments, SourceArguments};
 use super::check::Target;
-use super::progress::{Running, fetched};
 use super::reading::ReadImage;
+use super::running::{Running, fetched};
 use super::{Failure, print};
 use crate::engine::{self, Connection, Disagreement, Form, Loaded, Plan, Probes, RunPayload, RunReport};
 use crate::facts::Facts;

@@ -1,9 +1,8 @@
 //! What a run says about rules: which stage tests exactly what a rule asks.
 
-use super::form::Form;
 use super::path::CLOSED_HOME;
 use super::said::is_of_user;
-use super::stage::{RunReport, StageReport};
+use super::stage::{Form, RunReport, StageReport};
 use crate::verdict::{Basis, Evidence, Outcome, Place};
 
 /// Rules that say why nothing at all can be loaded.

@@ -1,26 +1,10 @@
 //! How a target starts a step's container: a worker's `docker run`, or a pod's `sh -c`; as an engine and as people say it.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::container::{Folder, Wanted};
+use super::stage::Form;
 
 /// Says that the pod's runner came to run.
 const RUNNER_MARK: &str = "##imglint runner pass";
-
-/// The forms there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Form {
-    /// A worker's `docker run --entrypoint=''`: the program is the container's first process.
-    #[default]
-    Worker,
-    /// A worker's `docker run` as servers before 2021.2.124 wrote it: the image's entrypoint stays.
-    OldWorker,
-    /// A script pod: `sh -c` starts a script for /bin/bash, which starts the program (OctopusTentacle,
-    /// `KubernetesScriptPodCreator`).
-    Pod,
-}
 
 impl Form {
     /// What takes the place of the image's entrypoint, if anything does; one empty word is what `--entrypoint=''` sends.

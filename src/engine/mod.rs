@@ -3,23 +3,41 @@
 //! Every container carries a label that names the process it belongs to, and is removed when its stage is over, when
 //! imglint is interrupted, or, if imglint was killed, by its next run.
 
-mod answers;
-mod connection;
-mod container;
-mod form;
-mod host;
-mod owner;
-mod path;
-mod payload;
-mod probe;
-mod said;
-mod script;
+// What a run showed is read in reports whether or not this build can run an image.
 mod stage;
 
+#[cfg(feature = "run")]
+mod answers;
+#[cfg(feature = "run")]
+mod connection;
+#[cfg(feature = "run")]
+mod container;
+#[cfg(feature = "run")]
+mod form;
+#[cfg(feature = "run")]
+mod host;
+#[cfg(feature = "run")]
+mod owner;
+#[cfg(feature = "run")]
+mod path;
+#[cfg(feature = "run")]
+mod payload;
+#[cfg(feature = "run")]
+mod probe;
+#[cfg(feature = "run")]
+mod said;
+#[cfg(feature = "run")]
+mod script;
+
+pub use stage::{Disagreement, EngineReport, Form, RunReport, StageReport};
+
+#[cfg(feature = "run")]
 pub use answers::{RunAnswer, answers};
+#[cfg(feature = "run")]
 pub use connection::{About, Connection, Unreachable, all};
-pub use form::Form;
+#[cfg(feature = "run")]
 pub use owner::clean_up;
+#[cfg(feature = "run")]
 pub use path::{Loaded, Plan, Probes, Pull, run};
+#[cfg(feature = "run")]
 pub use payload::RunPayload;
-pub use stage::{Disagreement, EngineReport, RunReport, StageReport};

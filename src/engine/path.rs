@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, is_silent};
 use super::container::{Container, Ended, Folder, Wanted, find, pull};
-use super::form::{Form, command_line};
+use super::form::command_line;
 use super::host::Host;
 use super::owner;
 use super::payload::RunPayload;
 use super::probe::Probe;
 use super::said::{is_not_started, is_of_image, marks, of_engine};
-use super::stage::{EngineReport, LONGEST_OUTPUT, RunReport, StageReport};
+use super::stage::{EngineReport, Form, LONGEST_OUTPUT, RunReport, StageReport};
 use crate::image::registry::{RegistryOptions, login};
 use crate::printable::excerpt;
 use crate::reference::Name;

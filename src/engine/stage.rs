@@ -3,11 +3,25 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::form::Form;
 use crate::verdict::Outcome;
 
+#[cfg(feature = "run")]
 /// How much of a stage's output is reported, in characters.
 pub(super) const LONGEST_OUTPUT: usize = 600;
+
+/// How the target starts a step's container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// A worker's `docker run --entrypoint=''`: the program is the container's first process.
+    #[default]
+    Worker,
+    /// A worker's `docker run` as servers before 2021.2.124 wrote it: the image's entrypoint stays.
+    OldWorker,
+    /// A script pod: `sh -c` starts a script for /bin/bash, which starts the program (OctopusTentacle,
+    /// `KubernetesScriptPodCreator`).
+    Pod,
+}
 
 /// What running an image showed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

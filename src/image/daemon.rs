@@ -40,7 +40,7 @@ pub struct Found {
 }
 
 /// An exported image.
-pub struct Daemon {
+struct Daemon {
     archive: DockerArchive,
     digest: Option<Digest>,
     name: String,
@@ -122,16 +122,18 @@ impl Found {
     ///
     /// # Errors
     /// The export breaks off or is no docker archive.
-    pub fn read(self, name: &str, options: &SourceOptions) -> Result<Daemon> {
+    pub fn read(self, name: &str, options: &SourceOptions) -> Result<Box<dyn Source>> {
         let what = format!("{name} from the engine at {}", self.endpoint);
         let id: Option<Digest> = self.image.id.as_deref().and_then(|id| id.parse().ok());
         let digest = self.image.repo_digests.iter().flatten().find_map(|known| digest_of(known, name));
         let cache = options.cache.as_deref().zip(id.as_ref());
-        let made = |files, fetched| Daemon {
-            archive: DockerArchive::new(Box::new(files), SourceKind::DockerDaemon, None),
-            digest: digest.clone(),
-            name: name.to_owned(),
-            fetched,
+        let made = |files, fetched| -> Box<dyn Source> {
+            Box::new(Daemon {
+                archive: DockerArchive::new(Box::new(files), SourceKind::DockerDaemon, None),
+                digest: digest.clone(),
+                name: name.to_owned(),
+                fetched,
+            })
         };
         if let Some(files) = cache.and_then(|(cache, id)| Stream::recall(&what, cache, id)) {
             return Ok(made(files, None));

@@ -12,9 +12,14 @@ use crate::layer::{LayerIndex, TocHint};
 use crate::platform::{Platform, PlatformChoice};
 
 pub mod config;
+#[cfg(feature = "run")]
+mod daemon;
+#[cfg(not(feature = "run"))]
+#[path = "without_daemon.rs"]
 mod daemon;
 mod docker_archive;
 pub mod documents;
+#[cfg(feature = "run")]
 pub mod endpoints;
 mod error;
 mod files;

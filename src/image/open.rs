@@ -74,7 +74,7 @@ fn registry(name: &Name, options: &SourceOptions) -> Result<Opened> {
 fn anywhere(given: &str, name: &Name, options: &SourceOptions, choice: &PlatformChoice) -> Result<Opened> {
     match daemon::find(given, options.engine.as_deref())? {
         Some(found) if found.is_of(choice) => {
-            Ok(Opened { source: Box::new(found.read(given, options)?), name: Some(name.clone()) })
+            Ok(Opened { source: found.read(given, options)?, name: Some(name.clone()) })
         }
         _ => registry(name, options),
     }
@@ -89,7 +89,7 @@ fn engine(name: &str, options: &SourceOptions, choice: &PlatformChoice) -> Resul
     }
     // An image id is no name to pull by.
     let pulled_by = name.parse::<Name>().ok().filter(|_| found.is_called(name));
-    Ok(Opened { source: Box::new(found.read(name, options)?), name: pulled_by })
+    Ok(Opened { source: found.read(name, options)?, name: pulled_by })
 }
 
 fn path_or_name(

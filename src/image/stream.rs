@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
+#[cfg(feature = "run")]
 use serde::{Deserialize, Serialize};
 
 use super::files::{Files, Followed, follow, read_document};
 use super::manifest::LARGEST_DOCUMENT;
 use super::{Error, LayerBytes, Result};
+#[cfg(feature = "run")]
 use crate::cache::Cache;
 use crate::digest::{Algorithm, Digest, HashingReader};
 use crate::layer::decompress::{self, Sniffed, drain, looks_like_layer};
@@ -63,6 +65,17 @@ impl Stream {
         Ok(Self { what: what.to_owned(), members: pass.members })
     }
 
+    fn kept(&self, name: &str) -> Option<&Kept> {
+        follow(name, |name| match self.members.get(name)? {
+            Kept::Link(target) => Some(Followed::Link(target.clone())),
+            kept => Some(Followed::End(kept)),
+        })
+    }
+}
+
+/// How an engine's image is known again.
+#[cfg(feature = "run")]
+impl Stream {
     /// Keeps what the archive held in the cache, as that of the image with this id.
     pub(super) fn remember(&self, cache: &Cache, id: &Digest) {
         let mut members = Vec::new();
@@ -109,16 +122,10 @@ impl Stream {
         let layers = layers.into_iter().map(|index| Kept::Layer { bytes: index.bytes.unwrap_or_default(), index });
         Self { what: what.to_owned(), members: documents.chain(names.into_iter().zip(layers)).collect() }
     }
-
-    fn kept(&self, name: &str) -> Option<&Kept> {
-        follow(name, |name| match self.members.get(name)? {
-            Kept::Link(target) => Some(Followed::Link(target.clone())),
-            kept => Some(Followed::End(kept)),
-        })
-    }
 }
 
 /// A member of an archive as the cache has it.
+#[cfg(feature = "run")]
 #[derive(Serialize, Deserialize)]
 enum Remembered {
     Document(Vec<u8>),

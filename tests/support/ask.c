@@ -1,6 +1,7 @@
 /* Asked inside a container: which file each command on PATH is, and whether it starts. A command is looked up and
  * started as .NET's Process and shells do: the first regular file on PATH that may be executed, and no other if that
- * one does not start. Prints "name path started", with - where there is none. */
+ * one does not start. Prints "name path started", with - where there is none; then "--", and what bash prints to the
+ * script that is the first argument, where there is a bash that starts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -38,7 +39,7 @@ static int starts(char *path, char *name) {
 }
 
 int main(int count, char **names) {
-    for (int at = 1; at < count; at++) {
+    for (int at = 2; at < count; at++) {
         char *value = getenv("PATH"), path[PATH_MAX] = "-";
         char *folders = strdup(value ? value : "");
         int found = 0;
@@ -51,5 +52,9 @@ int main(int count, char **names) {
         fflush(stdout);
         free(folders);
     }
+    puts("--");
+    fflush(stdout);
+    char *value = getenv("PATH");
+    if (value && *value) execlp("bash", "bash", "--norc", "--noprofile", "-c", names[1], NULL);
     return 0;
 }

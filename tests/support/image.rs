@@ -1,10 +1,10 @@
 //! Builds images in code: tar layers, a configuration, and around them an OCI layout or what `docker save` writes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use imglint::digest::Digest;
 use serde_json::{Value, json};
@@ -84,15 +84,22 @@ impl Tar {
     }
 
     fn entry(mut self, path: &str, mode: u32, kind: u8, target: &str, content: &[u8]) -> Self {
+        self.bytes.extend(Self::header(path, mode, kind, target, self.uid, content.len()));
+        self.bytes.extend(content);
+        self.bytes.resize(self.bytes.len().next_multiple_of(512), 0);
+        self
+    }
+
+    /// The header of an entry whose content has this many bytes.
+    fn header(path: &str, mode: u32, kind: u8, target: &str, uid: u32, size: usize) -> [u8; 512] {
         assert!(path.len() <= 100 && target.len() <= 100, "{path}: ustar takes no longer names here");
-        let uid = self.uid;
         let mut header = [0_u8; 512];
         let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
         put(0, path);
         put(100, &format!("{mode:07o}"));
         put(108, &format!("{uid:07o}"));
         put(116, "0000000");
-        put(124, &format!("{:011o}", content.len()));
+        put(124, &format!("{size:011o}"));
         put(136, "00000000000");
         put(148, "        ");
         put(157, target);
@@ -100,10 +107,7 @@ impl Tar {
         header[156] = kind;
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        self.bytes.extend(header);
-        self.bytes.extend(content);
-        self.bytes.resize(self.bytes.len().next_multiple_of(512), 0);
-        self
+        header
     }
 }
 
@@ -122,9 +126,15 @@ pub struct TestLayer {
 }
 
 impl TestLayer {
-    /// A layer of these bytes.
+    /// A layer of these bytes. Layers of the same bytes share them, however many images are built of them.
     pub fn new(tar: Vec<u8>) -> Self {
-        Self { digest: Digest::of(&tar), tar: Arc::new(tar) }
+        static LAYERS: Mutex<BTreeMap<String, Weak<Vec<u8>>>> = Mutex::new(BTreeMap::new());
+        let digest = Digest::of(&tar);
+        let mut layers = LAYERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = layers.get(&digest.to_string()).and_then(Weak::upgrade);
+        let tar = known.unwrap_or_else(|| Arc::new(tar));
+        layers.insert(digest.to_string(), Arc::downgrade(&tar));
+        Self { digest, tar }
     }
 }
 
@@ -288,24 +298,36 @@ pub fn write_layout(folder: &Path, images: &[(&TestImage, &str)]) -> Vec<std::pa
 
 /// What `docker save` writes of these images, each with its names; a layer that several have is in it once.
 pub fn docker_archive(images: &[(&TestImage, &[&str])]) -> Vec<u8> {
-    let mut tar = Tar::default();
+    let mut bytes = Vec::new();
+    write_docker_archive(&mut bytes, images).unwrap();
+    bytes
+}
+
+/// Writes what [`docker_archive`] gives: many images are gigabytes.
+pub fn write_docker_archive(to: &mut impl Write, images: &[(&TestImage, &[&str])]) -> io::Result<()> {
+    let mut put = |path: &str, content: &[u8]| {
+        to.write_all(&Tar::header(path, 0o644, b'0', "", 0, content.len()))?;
+        to.write_all(content)?;
+        to.write_all(&vec![0; content.len().next_multiple_of(512) - content.len()])
+    };
     let mut described = Vec::new();
     let mut written = BTreeSet::new();
     for (image, names) in images {
         let document = image.document();
         let config = format!("{}.json", Digest::of(&document).to_string().replace("sha256:", ""));
-        tar = tar.file(&config, 0o644, &document);
+        put(&config, &document)?;
         let mut layers = Vec::new();
         for layer in &image.layers {
             let path = format!("{}/layer.tar", layer.digest.to_string().replace("sha256:", ""));
             if written.insert(path.clone()) {
-                tar = tar.file(&path, 0o644, &layer.tar);
+                put(&path, &layer.tar)?;
             }
             layers.push(path);
         }
         described.push(json!({"Config": config, "RepoTags": names, "Layers": layers}));
     }
-    tar.file("manifest.json", 0o644, Value::from(described).to_string().as_bytes()).bytes()
+    put("manifest.json", Value::from(described).to_string().as_bytes())?;
+    to.write_all(&[0; 1024])
 }
 
 /// Compresses with gzip.

@@ -1,7 +1,5 @@
 //! A registry inside the test process, in plain HTTP/1.1 by hand, that answers whatever a test wants, true or not.
 
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is how a failure is told")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;

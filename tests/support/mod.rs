@@ -1,6 +1,5 @@
 //! What the integration tests share: calling the built program, reading its report, and the gate to real parts.
-#![allow(dead_code, reason = "every test file is a crate of its own and uses its own part of this")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail this way")]
+#![allow(dead_code, reason = "each test crate uses its own part of this")]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+pub mod caching;
 pub mod elf;
 pub mod file_systems;
 pub mod image;

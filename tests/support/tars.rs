@@ -82,3 +82,13 @@ pub fn pax(kind: u8, records: &[(&str, &[u8])]) -> Vec<u8> {
     }
     Member { path: b"PaxHeaders/x", kind, mode: 0o644, link: b"", content: &content }.bytes()
 }
+
+/// Bytes that cannot be compressed.
+pub fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}

@@ -2,20 +2,26 @@
 //!
 //! A store that does not answer costs a warning and some seconds once, never a verdict.
 
+#[cfg(feature = "shared-cache")]
 mod bucket;
+#[cfg(feature = "shared-cache")]
 mod redis;
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+#[cfg(feature = "shared-cache")]
 use std::time::Duration;
 
 use super::memory::MemoryStore;
 use super::{FORMAT, Place, SHARED, Store, Usage, lock};
 
+#[cfg(feature = "shared-cache")]
 /// How long a store may take to be reached, and for one answer.
 const CONNECT: Duration = Duration::from_secs(3);
+#[cfg(feature = "shared-cache")]
 const ANSWER: Duration = Duration::from_secs(5);
+#[cfg(feature = "shared-cache")]
 /// The largest entry that is fetched, in bytes; those of real layers have a few hundred kilobytes.
 const LARGEST_STORED: u64 = 256 << 20;
 
@@ -38,8 +44,16 @@ pub(super) trait Far: Send + Sync {
 pub(super) fn open(place: &Place) -> Result<Option<Arc<dyn Far>>, String> {
     Ok(match place {
         Place::Folder(_) => None,
+        #[cfg(feature = "shared-cache")]
         Place::Bucket(url) => Some(Arc::new(bucket::BucketStore::open(url)?)),
+        #[cfg(feature = "shared-cache")]
         Place::Redis(url) => Some(Arc::new(redis::RedisStore::open(url)?)),
+        #[cfg(not(feature = "shared-cache"))]
+        Place::Bucket(_) | Place::Redis(_) => {
+            return Err(
+                "this build of imglint has no shared caches: it was made without the feature `shared-cache`".to_owned()
+            );
+        }
     })
 }
 

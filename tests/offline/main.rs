@@ -1,0 +1,28 @@
+//! Tests that need nothing but this machine: no engine, no registry, nothing installed or fetched.
+
+mod architecture;
+mod cache;
+mod cli;
+mod docs;
+mod errors;
+mod facts;
+mod gate;
+mod hostile;
+mod indexes;
+mod layers;
+mod lazy;
+mod libc;
+#[cfg(target_os = "linux")]
+mod memory;
+mod programs;
+mod registry;
+mod rules;
+mod shared_images;
+mod stacks;
+mod steps;
+#[path = "../support/mod.rs"]
+mod support;
+mod windows;
+mod windows_documents;
+mod windows_fetch;
+mod windows_layers;

@@ -1,0 +1,19 @@
+//! Tests that need a container engine. The agreement tests compare what imglint reads in images with what really runs;
+//! they print the comparisons (`-- --nocapture`).
+
+mod cache;
+mod corpus;
+mod dotnet;
+mod engines;
+mod linker;
+mod releases;
+mod run_forms;
+mod run_path;
+mod run_safety;
+mod run_trouble;
+mod runs;
+mod shell_files;
+mod shells;
+mod sources;
+mod tool_corpus;
+mod tools;
