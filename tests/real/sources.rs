@@ -104,7 +104,6 @@ fn standard_input_gives_the_same_findings() {
         ("docker.tar", "docker-archive"),
         ("docker.tar.zst", "docker-archive"),
         ("docker-25.tar", "docker-archive"),
-        ("saved.tar", "docker-archive"),
         ("oci.tar.gz", "oci-archive"),
     ] {
         let file = File::open(format!("{images}/faulty.{form}")).unwrap();

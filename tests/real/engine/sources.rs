@@ -1,5 +1,7 @@
 //! An image that an engine has gives the same findings as from anywhere else.
 
+use std::fs::File;
+
 use crate::sources::{assert_same, images};
 use crate::support::{Run, check, program, real_part};
 
@@ -39,5 +41,8 @@ fn an_engine_without_the_image_says_so() {
 #[test]
 fn what_the_engine_saved_gives_the_same_findings() {
     let Some(images) = images() else { return };
-    assert_same(&check([format!("docker-archive:{images}/faulty.saved.tar")]), "docker-archive", &images);
+    let saved = format!("{images}/faulty.saved.tar");
+    assert_same(&check([format!("docker-archive:{saved}")]), "docker-archive", &images);
+    let piped = Run::of(program().args(["check", "--report", "json", "-"]).stdin(File::open(saved).unwrap()));
+    assert_same(&piped, "docker-archive", &images);
 }
