@@ -102,7 +102,7 @@ pub struct Answer {
     pub outcome: Outcome,
     /// At least one piece for a fail and an unknown.
     pub evidence: Vec<Evidence>,
-    /// Whether a fail is only the lesser defect that the rule knows of.
+    /// Whether a fail is only the lesser defect that the rule knows of; of an unknown, whether a fail would be.
     pub is_lesser: bool,
     /// What has to be installed to mend it, in the words of `rules/tables/packages.toml`; empty where that does not help.
     pub components: Vec<String>,
@@ -145,6 +145,42 @@ impl Answer {
         Self { is_lesser: true, ..self }
     }
 
+    /// One answer of several to the same question. What makes the verdict worse goes first: the defect, then what could not
+    /// be decided, then the lesser defect, then what is at most a lesser defect and could not be decided. So an answer
+    /// that is open is never hidden by a defect that matters less. The evidence of lesser defects is kept behind it.
+    #[must_use]
+    pub fn worst(answers: impl IntoIterator<Item = Self>) -> Self {
+        let mut answers: Vec<Self> = answers.into_iter().collect();
+        answers.sort_by_key(Self::rank);
+        let mut answers = answers.into_iter();
+        let Some(mut worst) = answers.next() else { return Self::pass() };
+        for other in answers {
+            if other.rank() != worst.rank() && other.outcome != Outcome::Fail {
+                continue;
+            }
+            for said in other.evidence {
+                if !worst.evidence.contains(&said) {
+                    worst.evidence.push(said);
+                }
+            }
+            worst.components.extend(other.components);
+            worst.folders.extend(other.folders);
+        }
+        worst
+    }
+
+    /// How bad it is, the worst first.
+    fn rank(&self) -> u8 {
+        match (self.outcome, self.is_lesser) {
+            (Outcome::Fail, false) => 0,
+            (Outcome::Unknown, false) => 1,
+            (Outcome::Fail, true) => 2,
+            (Outcome::Unknown, true) => 3,
+            (Outcome::Pass, _) => 4,
+            (Outcome::NotApplicable, _) => 5,
+        }
+    }
+
     /// The same answer, mended by installing these.
     #[must_use]
     pub fn needing(self, components: Vec<String>) -> Self {
@@ -170,4 +206,34 @@ pub enum Verdict {
     Incompatible,
     /// The image could not be checked.
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fail(what: &str) -> Answer {
+        Answer::fail([Place::default().says(what)])
+    }
+
+    fn unknown(what: &str) -> Answer {
+        Answer::unknown(&Place::default(), what)
+    }
+
+    #[test]
+    fn what_makes_the_verdict_worse_goes_first_and_no_lesser_defect_hides_what_is_open() {
+        let worst = |answers: Vec<Answer>| {
+            let answer = Answer::worst(answers);
+            let said: Vec<String> = answer.evidence.iter().map(|said| said.statement.clone()).collect();
+            (answer.outcome, answer.is_lesser, said.join(","))
+        };
+        let all = || vec![Answer::pass(), unknown("d").lesser(), fail("c").lesser(), unknown("b"), fail("a")];
+        assert_eq!(worst(all()), (Outcome::Fail, false, "a,c".to_owned()));
+        assert_eq!(worst(all()[..4].to_vec()), (Outcome::Unknown, false, "b,c".to_owned()));
+        assert_eq!(worst(all()[..3].to_vec()), (Outcome::Fail, true, "c".to_owned()));
+        assert_eq!(worst(all()[..2].to_vec()), (Outcome::Unknown, true, "d".to_owned()));
+        assert_eq!(worst(vec![]), (Outcome::Pass, false, String::new()));
+        let twice = worst(vec![fail("a"), fail("a"), fail("b")]);
+        assert_eq!(twice, (Outcome::Fail, false, "a,b".to_owned()));
+    }
 }

@@ -119,23 +119,22 @@ impl ProgramFine {
                 evidence.push(said);
             }
         }
-        if !evidence.is_empty() {
+        let failed = (!evidence.is_empty()).then(|| {
             let mut components: Vec<String> =
                 found(Outcome::Fail).filter_map(|problem| problem.component.clone()).collect();
             components.dedup();
             let is_lesser = found(Outcome::Fail).all(|problem| self.lesser.contains(&problem.kind));
             let answer = Answer::fail(evidence).needing(components);
-            return if is_lesser { answer.lesser() } else { answer };
-        }
-        if let Some(problem) = found(Outcome::Unknown).next() {
-            return Answer::unknown(&problem.place, &problem.statement);
-        }
+            if is_lesser { answer.lesser() } else { answer }
+        });
         // Whoever could not be looked into far enough has not passed.
-        let open = judged
+        let not_looked_into = judged
             .iter()
             .flat_map(|program| &program.problems)
             .find(|problem| problem.outcome == Outcome::Unknown && problem.kind == ProblemKind::LoaderMissing);
-        open.map_or_else(Answer::pass, |problem| Answer::unknown(&problem.place, &problem.statement))
+        let open = found(Outcome::Unknown).next().or(not_looked_into);
+        let open = open.map(|problem| Answer::unknown(&problem.place, &problem.statement));
+        Answer::worst(failed.into_iter().chain(open))
     }
 }
 

@@ -56,40 +56,71 @@ impl StepNeeds {
                 found.push(problem);
             }
         }
+        // Of what is open the first is told, of each degree.
+        let open = [false, true].into_iter().filter_map(|lesser| {
+            let is_it = |problem: &&&StepProblem| problem.outcome == Outcome::Unknown && problem.lesser == lesser;
+            let problem = found.iter().find(is_it)?;
+            let answer = Answer::unknown(&problem.place, &problem.statement);
+            Some(if lesser { answer.lesser() } else { answer })
+        });
         let failed: Vec<&StepProblem> =
             found.iter().copied().filter(|problem| problem.outcome == Outcome::Fail).collect();
-        if failed.is_empty() {
-            let open = found.iter().find(|problem| problem.outcome == Outcome::Unknown);
-            return open.map_or_else(Answer::pass, |problem| {
-                let answer = Answer::unknown(&problem.place, &problem.statement);
-                if problem.lesser { answer.lesser() } else { answer }
-            });
+        Answer::worst(open.chain((!failed.is_empty()).then(|| fail(&failed, path))))
+    }
+}
+
+/// The answer for needs of which all are known not to be met.
+fn fail(failed: &[&StepProblem], path: Option<&SearchPath>) -> Answer {
+    let mut evidence: Vec<Evidence> = Vec::new();
+    // Many commands that are just not there are told in one sentence.
+    let missing: Vec<&StepProblem> = failed.iter().copied().filter(|problem| problem.missing.is_some()).collect();
+    let told_together = if missing.len() > MOST_TOLD_ALONE { path } else { None };
+    if let Some(path) = told_together {
+        let mut names: Vec<String> =
+            missing.iter().filter_map(|problem| Some(format!("`{}`", problem.missing.as_ref()?))).collect();
+        names.dedup();
+        evidence.push(path.place.says(in_no_folder(&list(&names), path)));
+    }
+    for problem in failed.iter().filter(|problem| told_together.is_none() || problem.missing.is_none()) {
+        let said = problem.place.says(&problem.statement);
+        if !evidence.contains(&said) {
+            evidence.push(said);
         }
-        let mut evidence: Vec<Evidence> = Vec::new();
-        // Many commands that are just not there are told in one sentence.
-        let missing: Vec<&StepProblem> = failed.iter().copied().filter(|problem| problem.missing.is_some()).collect();
-        let told_together = if missing.len() > MOST_TOLD_ALONE { path } else { None };
-        if let Some(path) = told_together {
-            let mut names: Vec<String> =
-                missing.iter().filter_map(|problem| Some(format!("`{}`", problem.missing.as_ref()?))).collect();
-            names.dedup();
-            evidence.push(path.place.says(in_no_folder(&list(&names), path)));
-        }
-        for problem in failed.iter().filter(|problem| told_together.is_none() || problem.missing.is_none()) {
-            let said = problem.place.says(&problem.statement);
-            if !evidence.contains(&said) {
-                evidence.push(said);
-            }
-        }
-        let collect = |of: fn(&StepProblem) -> &[String]| {
-            let mut all: Vec<String> = failed.iter().flat_map(|problem| of(problem).iter().cloned()).collect();
-            let mut seen = std::collections::BTreeSet::new();
-            all.retain(|one| seen.insert(one.clone()));
-            all
+    }
+    let collect = |of: fn(&StepProblem) -> &[String]| {
+        let mut all: Vec<String> = failed.iter().flat_map(|problem| of(problem).iter().cloned()).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        all.retain(|one| seen.insert(one.clone()));
+        all
+    };
+    let folders = collect(|problem| &problem.folders);
+    let components = collect(|problem| &problem.components);
+    let answer = Answer::fail(evidence).needing(components).with_folders(folders);
+    if failed.iter().all(|problem| problem.lesser) { answer.lesser() } else { answer }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(outcome: Outcome, lesser: bool, statement: &str) -> StepProblem {
+        StepProblem { need: "x".to_owned(), outcome, lesser, statement: statement.to_owned(), ..StepProblem::default() }
+    }
+
+    #[test]
+    fn what_is_open_is_hidden_neither_by_a_lesser_defect_nor_by_a_lesser_question() {
+        let check = StepNeeds { parameter: "steps".to_owned(), needs: vec!["x".to_owned()], otherwise: false };
+        let answer = |problems: Vec<StepProblem>| {
+            let answer = check.answer(&[&StepFact::new(vec!["x".to_owned()], problems)], None);
+            (answer.outcome, answer.is_lesser)
         };
-        let folders = collect(|problem| &problem.folders);
-        let components = collect(|problem| &problem.components);
-        let answer = Answer::fail(evidence).needing(components).with_folders(folders);
-        if failed.iter().all(|problem| problem.lesser) { answer.lesser() } else { answer }
+        let (open, lesser_open) = (problem(Outcome::Unknown, false, "a"), problem(Outcome::Unknown, true, "b"));
+        let (failed, lesser_failed) = (problem(Outcome::Fail, false, "c"), problem(Outcome::Fail, true, "d"));
+        assert_eq!(answer(vec![lesser_failed.clone(), open.clone()]), (Outcome::Unknown, false));
+        assert_eq!(answer(vec![lesser_open.clone(), open.clone()]), (Outcome::Unknown, false));
+        assert_eq!(answer(vec![lesser_open.clone(), lesser_failed]), (Outcome::Fail, true));
+        assert_eq!(answer(vec![lesser_open]), (Outcome::Unknown, true), "a fail would be no more");
+        assert_eq!(answer(vec![open, failed]), (Outcome::Fail, false));
+        assert_eq!(answer(vec![]), (Outcome::Pass, false));
     }
 }
