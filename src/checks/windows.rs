@@ -6,7 +6,7 @@ use super::{list, when_known};
 use crate::facts::Facts;
 use crate::facts::windows::{StatedVersion, Windows};
 use crate::parameters::Parameters;
-use crate::tables::windows::{WindowsBuild, WindowsKind, windows};
+use crate::tables::windows::{WindowsBuild, WindowsKind, WindowsTable, windows};
 use crate::verdict::{Answer, Evidence, Place};
 
 /// `kind = "windows-version"`.
@@ -148,43 +148,43 @@ impl WindowsHost {
             let own = found.version.as_deref().unwrap_or_default();
             let takes_other =
                 |name: &String| found.hosts.iter().any(|fact| fact.host == *name && fact.takes_other(own));
-            let (mut failed, mut is_lesser) = (Vec::<Evidence>::new(), true);
             if hosts.iter().all(takes_other) {
                 return Answer::not_applicable("the hosts take other entries of the index");
             }
-            for name in hosts.iter().filter(|name| !takes_other(name)) {
-                let Some(host) = table.host(name) else {
+            let on_host = |name: &String| match table.host(name) {
+                Some(host) => runs_on(table, (name, host), found, image),
+                None => {
                     let tags: Vec<&str> =
                         table.release.iter().flat_map(|known| &known.tags).map(String::as_str).collect();
                     let why =
                         format!("{name:?} is no host that is known: a version such as 10.0.20348, or {}", list(&tags));
-                    return Answer::unknown(&place, why);
-                };
-                match (table.runs_as_process(host, image), table.runs_by_hyperv(host, image)) {
-                    (Some(true), _) => {}
-                    (None, _) => {
-                        let why = format!("whether {name} runs {} depends on the host's revision", called(found));
-                        return Answer::unknown(&first_place(found), why);
-                    }
-                    (Some(false), true) => failed.push(first_place(found).says(format!(
-                        "a host with {name} runs {} by Hyper-V isolation only, which servers do not use by default",
-                        called(found)
-                    ))),
-                    (Some(false), false) => {
-                        is_lesser = false;
-                        failed.push(
-                            first_place(found)
-                                .says(format!("a host with {name} cannot run {}, which is newer", called(found))),
-                        );
-                    }
+                    Answer::unknown(&place, why)
                 }
-            }
-            match (failed.is_empty(), is_lesser) {
-                (true, _) => Answer::pass(),
-                (false, true) => Answer::fail(failed).lesser(),
-                (false, false) => Answer::fail(failed),
-            }
+            };
+            Answer::worst(hosts.iter().filter(|name| !takes_other(name)).map(on_host))
         })
+    }
+}
+
+/// Whether one host runs the image.
+fn runs_on(table: &WindowsTable, (name, host): (&str, WindowsBuild), found: &Windows, image: WindowsBuild) -> Answer {
+    match (table.runs_as_process(host, image), table.runs_by_hyperv(host, image)) {
+        (Some(true), _) => Answer::pass(),
+        (None, _) => {
+            let why = format!("whether {name} runs {} depends on the host's revision", called(found));
+            Answer::unknown(&first_place(found), why)
+        }
+        (Some(false), true) => {
+            let statement = format!(
+                "a host with {name} runs {} by Hyper-V isolation only, which servers do not use by default",
+                called(found)
+            );
+            Answer::fail([first_place(found).says(statement)]).lesser()
+        }
+        (Some(false), false) => {
+            let statement = format!("a host with {name} cannot run {}, which is newer", called(found));
+            Answer::fail([first_place(found).says(statement)])
+        }
     }
 }
 
@@ -222,8 +222,11 @@ impl WindowsBasePresent {
     pub(super) fn judge(&self, facts: &Facts) -> Answer {
         let place = Place::path(r"C:\Windows\System32");
         when_known(&facts.windows, &place, |found| {
-            let known_by = found.kind_known_by.as_deref().unwrap_or("it is an image for HostProcess containers");
-            if is_host_process(found) { Answer::fail([place.says(known_by)]) } else { Answer::pass() }
+            when_known(&found.system, &place, |system| match (&found.kind_known_by, system.present) {
+                (_, true) => Answer::pass(),
+                (Some(known_by), false) if is_host_process(found) => Answer::fail([place.says(known_by)]),
+                (_, false) => Answer::fail([system.place.says(&system.known_by)]),
+            })
         })
     }
 }

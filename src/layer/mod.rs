@@ -24,7 +24,7 @@ mod wanted;
 pub use elf::ElfSummary;
 pub use index::{Child, Detail, EntryRef, Extent, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};
 pub use libc_mark::LibcMark;
-pub use pe::PeSummary;
+pub use pe::{PeForm, PeSummary};
 pub use scan::{FileScanner, scan, scan_until};
 pub use tar::Error;
 pub use toc::TocHint;

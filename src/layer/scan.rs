@@ -12,7 +12,7 @@ use super::hive::{self, LARGEST_HIVE};
 use super::index::{Detail, IndexBuilder, Kind, LayerIndex, NewEntry};
 use super::packages::PackageScanner;
 use super::path::parent_and_name;
-use super::pe::{self, PeSummary};
+use super::pe::{self, PeForm, PeSummary};
 use super::tar::{Error, Member, TarReader};
 use super::wanted::{is_bash, largest_kept, package_format};
 use crate::digest::{Algorithm, Digest, HashingBeside};
@@ -145,9 +145,10 @@ pub struct FileScanner {
     name: String,
     want: Want,
     kept: Vec<u8>,
-    /// Of a Windows program whose first bytes are all that counts.
+    /// Of a file that goes by the name of a Windows program, what its first bytes tell.
     pe: Option<PeSummary>,
     is_windows_program: bool,
+    size: u64,
     is_too_large: bool,
 }
 
@@ -174,7 +175,8 @@ impl FileScanner {
         self.capture.start(size);
         self.host.start();
         self.pe = None;
-        self.is_windows_program = is_windows_program(path);
+        self.is_windows_program = pe::is_looked_at(path);
+        self.size = size;
         let is_hive = hive::is_hive(path);
         self.is_too_large = is_hive && size > LARGEST_HIVE;
         self.want = if let Some(format) = package_format(path) {
@@ -196,10 +198,11 @@ impl FileScanner {
     /// Takes the next bytes, the first time all that the kind of file can be told by; says whether it wants more.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         if self.want == Want::Look {
+            self.pe = self.is_windows_program.then(|| pe::summarise_head(bytes, self.size));
             self.want = match bytes {
                 [0x7f, b'E', b'L', b'F', ..] => Want::Elf,
                 [b'#', b'!', ..] => Want::InterpreterLine,
-                [b'M', b'Z', ..] if self.is_windows_program => Want::PeHead,
+                _ if self.is_windows_program => Want::PeHead,
                 _ => Want::Nothing,
             };
         }
@@ -213,16 +216,12 @@ impl FileScanner {
                 self.host.push(bytes);
             }
             Want::Whole | Want::Hive | Want::Pe => self.kept.extend_from_slice(bytes),
-            Want::PeHead => {
-                self.pe = pe::summarise_head(bytes);
-                return false;
-            }
             Want::Packages => self.packages.push(bytes),
             Want::InterpreterLine => {
                 self.kept.extend_from_slice(&bytes[..bytes.len().min(LONGEST_INTERPRETER_LINE - self.kept.len())]);
                 return self.kept.len() < LONGEST_INTERPRETER_LINE;
             }
-            Want::Look | Want::Nothing => return false,
+            Want::PeHead | Want::Look | Want::Nothing => return false,
         }
         true
     }
@@ -230,6 +229,17 @@ impl FileScanner {
     /// What is kept of the file.
     #[must_use]
     pub fn finish(&mut self) -> Option<Detail> {
+        if self.want == Want::Look && self.size == 0 && self.is_windows_program {
+            self.pe = Some(PeSummary { form: PeForm::Empty, ..PeSummary::default() });
+        }
+        let detail = self.by_want();
+        match self.pe.take() {
+            Some(pe) => Some(Detail { pe: Some(pe), ..detail.unwrap_or_default() }),
+            None => detail,
+        }
+    }
+
+    fn by_want(&mut self) -> Option<Detail> {
         match self.want {
             Want::Whole => Some(Detail {
                 interpreter_line: interpreter_line(&self.kept),
@@ -252,23 +262,15 @@ impl FileScanner {
             }
             Want::Pe => {
                 let content = std::mem::take(&mut self.kept);
-                Some(Detail { pe: pe::summarise(&content), ..Detail::default() })
+                Some(Detail { pe: Some(pe::summarise(&content)), ..Detail::default() })
             }
-            Want::PeHead => Some(Detail { pe: self.pe.take(), ..Detail::default() }),
             Want::Nothing if self.is_too_large => {
                 let trouble = Some(format!("it is larger than {} MiB", LARGEST_HIVE >> 20));
                 Some(Detail { hive: Some(hive::HiveSummary { trouble, ..Default::default() }), ..Detail::default() })
             }
-            Want::Look | Want::Nothing => None,
+            Want::PeHead | Want::Look | Want::Nothing => None,
         }
     }
-}
-
-/// Whether a file of this path is one that Windows starts.
-fn is_windows_program(path: &str) -> bool {
-    let is_in_files = path.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("files/"));
-    let ending = path.rsplit('.').next().unwrap_or_default();
-    is_in_files && ["exe", "com"].iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// What follows `#!` on the first line. Only blanks and tabs are trimmed, as the kernel does: the CR of a line that ends

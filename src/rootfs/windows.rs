@@ -65,6 +65,8 @@ pub struct WindowsNode<'a> {
     pub layer: usize,
     /// What is kept of its content.
     pub detail: Option<&'a Detail>,
+    /// The size of its content in bytes; `None` if no layer that was read has it.
+    pub bytes: Option<u64>,
     folded: String,
 }
 
@@ -327,12 +329,20 @@ impl WindowsFiles {
     fn node(&self, folded: String, path: String) -> WindowsNode<'_> {
         let path = if path.len() == 2 { format!("{path}\\") } else { path };
         let Some(entry) = self.files.get(&folded) else {
-            return WindowsNode { path, kind: Kind::Directory, layer: 0, detail: None, folded };
+            return WindowsNode { path, kind: Kind::Directory, layer: 0, detail: None, bytes: None, folded };
         };
         let (layer, written) =
             entry.content.as_ref().map_or((entry.layer, &entry.written), |(layer, path)| (*layer, path));
-        let detail = self.layers[layer].index.as_deref().and_then(|index| index.get(written)?.detail());
-        WindowsNode { path, kind: entry.kind, layer: entry.layer, detail, folded }
+        let found = self.layers[layer].index.as_deref().and_then(|index| index.get(written));
+        let content = found.filter(|found| found.kind() == Kind::File);
+        WindowsNode {
+            path,
+            kind: entry.kind,
+            layer: entry.layer,
+            detail: content.and_then(|content| content.detail()),
+            bytes: content.map(|content| content.size()),
+            folded,
+        }
     }
 }
 

@@ -133,6 +133,23 @@ impl Steps {
         self.step.iter().filter(|step| step.needs.iter().any(is_meant)).map(|step| step.id.clone()).collect()
     }
 
+    /// As [`needing`](Self::needing), in a Windows image: `command` is the name in lower case, without its ending.
+    #[must_use]
+    pub fn needing_on_windows(&self, command: &str, is_usable: impl Fn(&str) -> bool) -> Vec<String> {
+        let stems = |need: &Need| -> Vec<String> {
+            let names = need.windows.iter().filter(|name| !name.contains('\\'));
+            names.map(|name| name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).to_lowercase()).collect()
+        };
+        let is_meant = |id: &String| {
+            self.need(id).is_some_and(|need| {
+                let stems = stems(need);
+                stems.iter().any(|stem| stem == command) && !stems.iter().any(|stem| stem != command && is_usable(stem))
+            })
+        };
+        let needs = |step: &&Step| step.windows_needs.iter().flatten().any(is_meant);
+        self.step.iter().filter(needs).map(|step| step.id.clone()).collect()
+    }
+
     /// All commands that some step needs.
     pub fn commands(&self) -> impl Iterator<Item = &str> {
         self.need.iter().flat_map(|need| &need.commands).map(String::as_str)

@@ -26,3 +26,4 @@ mod windows;
 mod windows_documents;
 mod windows_fetch;
 mod windows_layers;
+mod windows_programs;

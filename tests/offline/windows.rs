@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::support::image::{Tar, TestImage, write_layout};
+use crate::support::windows::Pe;
 use crate::support::{check, finding, rules};
 use serde_json::{Value, json};
 
@@ -11,7 +12,17 @@ fn image(os_version: Value, base: &str) -> TestImage {
     TestImage::new(json!({"Cmd": ["c:\\windows\\system32\\cmd.exe"]}))
         .field("os", json!("windows"))
         .field("os.version", os_version)
-        .layer(base, &Tar::default().file("Files/License.txt", 0o644, b""))
+        .layer(base, &silent_base())
+}
+
+/// A Windows of which no file tells the version.
+fn silent_base() -> Tar {
+    let (library, program) = (Pe::new(0x8664).library().bytes(), Pe::new(0x8664).bytes());
+    Tar::default().file("Files/Windows/System32/ntdll.dll", 0o644, &library).file(
+        "Files/Windows/System32/WindowsPowerShell/v1.0/powershell.exe",
+        0o644,
+        &program,
+    )
 }
 
 /// The result; the index entry says `listed`, if anything.

@@ -66,14 +66,89 @@ fn find(hive: &[u8], name: &[u8], offset: usize, kind: &[u8]) -> usize {
     (4096 + offset..hive.len() - name.len()).find(is_there).unwrap()
 }
 
-/// A program or library for amd64 with this fixed version, and a misleading text beside it.
+/// A program for amd64 with this fixed version, and a misleading text beside it.
 pub fn program(version: [u16; 4]) -> Vec<u8> {
     program_for(0x8664, version)
 }
 
 /// As [`program`], for another processor (PE format, "Machine Types").
 pub fn program_for(machine: u16, version: [u16; 4]) -> Vec<u8> {
-    const SECTION: u32 = 0x1000;
+    Pe::new(machine).version(version).bytes()
+}
+
+/// A library for amd64 with this fixed version.
+pub fn library(version: [u16; 4]) -> Vec<u8> {
+    Pe::new(0x8664).version(version).library().bytes()
+}
+
+/// A PE image in the making: a program for consoles, if nothing else is said.
+#[derive(Clone, Copy)]
+pub struct Pe {
+    machine: u16,
+    flags: u16,
+    subsystem: u16,
+    version: Option<[u16; 4]>,
+}
+
+impl Pe {
+    /// For a processor (PE format, "Machine Types"), without a version.
+    pub fn new(machine: u16) -> Self {
+        Self { machine, flags: 0x22, subsystem: 3, version: None }
+    }
+
+    /// A library.
+    pub fn library(self) -> Self {
+        Self { flags: self.flags | 0x2000, ..self }
+    }
+
+    /// With these flags (PE format, "Characteristics").
+    pub fn flags(self, flags: u16) -> Self {
+        Self { flags, ..self }
+    }
+
+    /// For a subsystem (PE format, "Windows Subsystem").
+    pub fn subsystem(self, subsystem: u16) -> Self {
+        Self { subsystem, ..self }
+    }
+
+    /// With this fixed version.
+    pub fn version(self, version: [u16; 4]) -> Self {
+        Self { version: Some(version), ..self }
+    }
+
+    /// The file: headers in the first 512 bytes, then one section with the version.
+    pub fn bytes(self) -> Vec<u8> {
+        const SECTION: u32 = 0x1000;
+        let resources = version_resource(SECTION, self.version.unwrap_or_default());
+        let mut file = vec![0; 0x40];
+        file[..2].copy_from_slice(b"MZ");
+        file[0x3c] = 0x40;
+        file.extend(b"PE\0\0");
+        let halves =
+            |file: &mut Vec<u8>, halves: &[u16]| file.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
+        let words = |file: &mut Vec<u8>, words: &[u32]| file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        halves(&mut file, &[self.machine, 1, 0, 0, 0, 0, 0, 0, 240, self.flags]);
+        halves(&mut file, &[0x20b, 0]);
+        words(&mut file, &[0, 0x200, 0, 0, SECTION, 0x8000_0000, 1, SECTION, 0x200]);
+        halves(&mut file, &[10, 0, 10, 0, 10, 0]);
+        words(&mut file, &[0, 0x2000, 0x200, 0]);
+        halves(&mut file, &[self.subsystem, 0]);
+        file.extend([0; 32]);
+        words(&mut file, &[0, 16]);
+        for directory in 0..16 {
+            let place = if directory == 2 && self.version.is_some() { [SECTION, 0x200] } else { [0, 0] };
+            words(&mut file, &place);
+        }
+        file.extend(b".rsrc\0\0\0");
+        words(&mut file, &[0x200, SECTION, 0x200, 0x200, 0, 0, 0, 0x4000_0040]);
+        file.resize(0x200, 0);
+        file.extend(resources);
+        file
+    }
+}
+
+/// A section of resources with nothing but a version.
+fn version_resource(section: u32, version: [u16; 4]) -> Vec<u8> {
     let mut info: Vec<u8> = Vec::new();
     let key: Vec<u8> = "VS_VERSION_INFO\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
     info.extend([92_u16, 52, 0].iter().flat_map(|half| half.to_le_bytes()));
@@ -92,34 +167,11 @@ pub fn program_for(machine: u16, version: [u16; 4]) -> Vec<u8> {
         resources.extend(id.to_le_bytes());
         resources.extend(next.to_le_bytes());
     }
-    let place = [SECTION + 0x58, info.len() as u32, 0, 0];
+    let place = [section + 0x58, info.len() as u32, 0, 0];
     resources.extend(place.iter().flat_map(|word| word.to_le_bytes()));
     resources.extend(&info);
     resources.resize(0x200, 0);
-
-    let mut file = vec![0; 0x40];
-    file[..2].copy_from_slice(b"MZ");
-    file[0x3c] = 0x40;
-    file.extend(b"PE\0\0");
-    let halves = |file: &mut Vec<u8>, halves: &[u16]| file.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
-    let words = |file: &mut Vec<u8>, words: &[u32]| file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-    halves(&mut file, &[machine, 1, 0, 0, 0, 0, 0, 0, 240, 0x2022]);
-    halves(&mut file, &[0x20b, 0]);
-    words(&mut file, &[0, 0x200, 0, 0, SECTION, 0x8000_0000, 1, SECTION, 0x200]);
-    halves(&mut file, &[10, 0, 10, 0, 10, 0]);
-    words(&mut file, &[0, 0x2000, 0x200, 0]);
-    halves(&mut file, &[3, 0]);
-    file.extend([0; 32]);
-    words(&mut file, &[0, 16]);
-    for directory in 0..16 {
-        let place = if directory == 2 { [SECTION, 0x200] } else { [0, 0] };
-        words(&mut file, &place);
-    }
-    file.extend(b".rsrc\0\0\0");
-    words(&mut file, &[0x200, SECTION, 0x200, 0x200, 0, 0, 0, 0x4000_0040]);
-    file.resize(0x200, 0);
-    file.extend(resources);
-    file
+    resources
 }
 
 /// A version by its parts.
@@ -137,9 +189,9 @@ pub fn nano_base(version: &str) -> Tar {
 pub fn core_base(version: &str) -> Tar {
     base(version, CORE_PATH, "Server Core", "ServerDatacenterACor")
         .file("Files/Windows/System32/WindowsPowerShell/v1.0/powershell.exe", 0o644, &program(parts(version)))
-        .file("Files/Windows/Microsoft.NET/Framework64/v4.0.30319/clr.dll", 0o644, &program([4, 8, 4000, 0]))
+        .file("Files/Windows/Microsoft.NET/Framework64/v4.0.30319/clr.dll", 0o644, &library([4, 8, 4000, 0]))
         .folder("Files/Windows/System32/Wbem")
-        .file("Files/Windows/System32/icu.dll", 0o644, &program(parts(version)))
+        .file("Files/Windows/System32/icu.dll", 0o644, &library(parts(version)))
 }
 
 fn base(version: &str, path: &str, installation: &str, edition: &str) -> Tar {
@@ -165,12 +217,12 @@ fn base(version: &str, path: &str, installation: &str, edition: &str) -> Tar {
         .link("Files/Documents and Settings", r"C:\Users")
         .pax(&[("MSWINDOWS.fileattr", "16"), ("MSWINDOWS.rawsd", "AQAUgBQAAAAk")])
         .folder("Files/Windows/System32/config")
-        .file("Files/Windows/System32/ntdll.dll", 0o644, &program(parts(version)))
+        .file("Files/Windows/System32/ntdll.dll", 0o644, &library(parts(version)))
         .file("Files/Windows/System32/cmd.exe", 0o644, &program(parts(version)))
         .file("Files/Windows/System32/config/SYSTEM", 0o644, &current)
         .file("Files/Windows/System32/config/SOFTWARE", 0o644, &software)
         .hard_link("UtilityVM/Files/License.txt", "Files/License.txt")
-        .file("UtilityVM/Files/Windows/System32/ntdll.dll", 0o644, &program([10, 0, 14393, 1]))
+        .file("UtilityVM/Files/Windows/System32/ntdll.dll", 0o644, &library([10, 0, 14393, 1]))
         .file("UtilityVM/Files/Windows/System32/where.exe", 0o644, &program([10, 0, 14393, 1]))
 }
 

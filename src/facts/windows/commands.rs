@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use super::drive::{Drive, Look};
 use super::parts::{self, Part};
 use super::path::{WindowsPath, in_path, is_searched, variable};
+use super::programs::Judged;
 use super::registry::Registry;
 use crate::facts::{Command, CommandState, Fact};
 use crate::image::config::Configuration;
 use crate::layer::Kind;
-use crate::layer::path::parent_and_name;
 use crate::printable::excerpt;
-use crate::rootfs::windows::{Sought, WindowsNode, fold};
+use crate::rootfs::windows::{Sought, fold};
 use crate::tables::steps::steps;
-use crate::tables::windows::{WindowsKind, windows};
+use crate::tables::windows::windows;
 use crate::verdict::Place;
 
 /// The most commands that are listed: several times what the largest real images have.
@@ -80,18 +80,24 @@ fn listed(
         for (_, stem, name) in files {
             if commands.len() < MOST_COMMANDS && !stem.is_empty() && !commands.contains_key(&stem) {
                 let file = format!(r"{}\{name}", entry.folder.trim_end_matches(['\\', '/']));
-                if let Sought::Found(node) = drive.files.find(&file)
-                    && node.kind != Kind::Directory
-                {
-                    commands.insert(stem, command(drive, &configuration.platform.architecture, &node));
+                if let Some(command) = command(drive, &file) {
+                    commands.insert(stem, command);
                 }
             }
         }
     }
-    let needs = steps().map(|table| table.need.as_slice()).unwrap_or_default();
-    for name in needs.iter().flat_map(|need| &need.windows).filter(|name| !name.contains('\\')) {
-        let stem = fold(name.rsplit_once('.').map_or(name, |(stem, _)| stem));
-        commands.entry(stem).or_insert_with(|| missing(drive, path, name));
+    let Ok(steps) = steps() else { return commands };
+    let needed = steps.need.iter().flat_map(|need| &need.windows).filter(|name| !name.contains('\\'));
+    let needed: BTreeMap<String, &String> =
+        needed.map(|name| (fold(name.rsplit_once('.').map_or(name, |(stem, _)| stem)), name)).collect();
+    for (stem, name) in &needed {
+        commands.entry(stem.clone()).or_insert_with(|| missing(drive, path, name));
+    }
+    let is_usable = |stem: &str| commands.get(stem).is_some_and(|command| command.state == CommandState::Usable);
+    let steps_of = |stem: &String| (stem.clone(), steps.needing_on_windows(stem, is_usable));
+    let needed_by: Vec<(String, Vec<String>)> = needed.keys().map(steps_of).collect();
+    for (stem, needed_by) in needed_by {
+        commands.entry(stem).or_default().needed_by = needed_by;
     }
     commands
 }
@@ -105,26 +111,23 @@ fn endings(configuration: &Configuration, registry: &Registry<'_>) -> Vec<String
     given.filter(|ending| known.contains(ending)).collect()
 }
 
-fn command(drive: &Drive<'_>, architecture: &str, node: &WindowsNode<'_>) -> Command {
-    let place = drive.files.place(node);
-    let why = cannot_run(drive, architecture, node);
-    let state = if why.is_some() { CommandState::Unusable } else { CommandState::Usable };
-    Command { state, place, why, ..Command::default() }
-}
-
-/// Why Windows does not start a file, as far as its header tells.
-pub(super) fn cannot_run(drive: &Drive<'_>, architecture: &str, node: &WindowsNode<'_>) -> Option<String> {
-    let name = parent_and_name(&node.path.replace('\\', "/")).1.to_ascii_lowercase();
-    let own = node.detail.and_then(|detail| detail.pe.as_ref()?.architecture.clone())?;
-    let path = &node.path;
-    match (architecture, own.as_str()) {
-        _ if !name.ends_with(".exe") => None,
-        ("amd64", "386") if drive.kind == Some(WindowsKind::Nanoserver) => {
-            Some(format!("{path} is a 32-bit program, which Nano Server does not start"))
+/// What is at a path; `None` for what Windows passes over: folders and links that lead nowhere.
+fn command(drive: &Drive<'_>, file: &str) -> Option<Command> {
+    let (state, place, why) = match drive.files.find(file) {
+        Sought::Found(node) if node.kind == Kind::Directory => return None,
+        Sought::Found(node) => {
+            let place = drive.files.place(&node);
+            match drive.program(&node, file) {
+                Judged::Good(_) => (CommandState::Usable, place, None),
+                Judged::Bad(why) => (CommandState::Unusable, place, Some(why)),
+                Judged::Open(why) => (CommandState::Unknown, place, Some(why)),
+            }
         }
-        ("amd64", "arm" | "arm64") => Some(format!("{path} is a program for {own}, not for amd64")),
-        _ => None,
-    }
+        // Windows passes over a link that leads nowhere.
+        Sought::Absent => return None,
+        Sought::Open(why) => (CommandState::Unknown, Place::path(file), Some(why)),
+    };
+    Some(Command { state, place, why, ..Command::default() })
 }
 
 fn missing(drive: &Drive<'_>, path: &WindowsPath, name: &str) -> Command {
@@ -145,23 +148,38 @@ pub(super) fn in_no_folder(name: &str, path: &WindowsPath) -> String {
     format!("no folder of PATH has `{name}`: {}", excerpt(&folders.join(";"), 400))
 }
 
-/// A file on `PATH` by its full name.
-pub(super) fn on_path(
-    found: &Commands,
-    drive: &Drive<'_>,
-    name: &str,
-) -> Result<(String, Place), (bool, String, Place)> {
+/// A program on `PATH`, or why there is none.
+pub(super) enum OnPath {
+    /// It can be started: its path.
+    Usable(String, Place),
+    /// It is there and cannot be started, and why.
+    Unusable(String, Place),
+    /// No folder of `PATH` has it.
+    Missing(String, Place),
+    /// It is not known, and why.
+    Open(String, Place),
+}
+
+/// Looks for a program on `PATH` by its full name.
+pub(super) fn on_path(found: &Commands, drive: &Drive<'_>, name: &str) -> OnPath {
     let path = match &found.path {
         Fact::Known(path) => path,
-        Fact::Unknown(why) => return Err((true, why.unknown.clone(), Place::field("config.Env"))),
-        Fact::NotApplicable(why) => return Err((true, why.not_applicable.clone(), Place::field("config.Env"))),
+        Fact::Unknown(why) => return OnPath::Open(why.unknown.clone(), Place::field("config.Env")),
+        Fact::NotApplicable(why) => return OnPath::Open(why.not_applicable.clone(), Place::field("config.Env")),
     };
     match in_path(path, drive, name) {
-        Look::Found(node) => Ok((node.path.clone(), drive.files.place(&node))),
-        Look::OfBase(place) => Ok((place.path.clone().unwrap_or_default(), place)),
-        Look::Absent => Err((false, in_no_folder(name, path), path.place.clone())),
+        Look::Found(node) => {
+            let place = drive.files.place(&node);
+            match drive.program(&node, name) {
+                Judged::Good(_) => OnPath::Usable(node.path, place),
+                Judged::Bad(why) => OnPath::Unusable(why, place),
+                Judged::Open(why) => OnPath::Open(why, place),
+            }
+        }
+        Look::OfBase(place) => OnPath::Usable(place.path.clone().unwrap_or_default(), place),
+        Look::Absent => OnPath::Missing(in_no_folder(name, path), path.place.clone()),
         Look::Open(why) => {
-            Err((true, format!("whether `{name}` is on PATH could not be told: {why}"), path.place.clone()))
+            OnPath::Open(format!("whether `{name}` is on PATH could not be told: {why}"), path.place.clone())
         }
     }
 }

@@ -7,7 +7,11 @@ use crate::verdict::Place;
 /// Drive C: of an image.
 pub(super) struct Drive<'a> {
     pub(super) files: &'a WindowsFiles,
+    /// The architecture of the image, in Go's words.
+    pub(super) architecture: &'a str,
     pub(super) kind: Option<WindowsKind>,
+    /// The kind of base that size, history and address of the lowest layers claim.
+    pub(super) claimed: Option<WindowsKind>,
     /// How many of the lowest layers are the base's.
     pub(super) base_layers: usize,
 }
@@ -26,12 +30,8 @@ pub(super) enum Look<'a> {
 }
 
 impl<'a> Drive<'a> {
-    pub(super) fn new(files: &'a WindowsFiles, base_layers: usize, kind: Option<WindowsKind>) -> Self {
-        Self { files, kind, base_layers }
-    }
-
-    /// Looks up a file that facts ask for: a base image of a known kind has it if the table of bases says so. Tools that
-    /// somebody installs are in none.
+    /// Looks up a file that facts ask for. Where it may be in a base that was not read, the table of bases says whether
+    /// it is, if the base is one of Microsoft's by its size. Tools that somebody installs are in none.
     pub(super) fn find(&self, path: &str) -> Look<'a> {
         let why = match self.files.find(path) {
             Sought::Found(node) => return Look::Found(node),
@@ -45,9 +45,10 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// What the base brings, if its kind is known.
+    /// What the base brings, if it need not be read to know that. What its registry and its files say is not enough: it
+    /// takes the base's own size to fake that.
     pub(super) fn base(&self) -> Option<&'static WindowsBase> {
-        windows().ok()?.base(self.kind?)
+        windows().ok()?.base(self.claimed?)
     }
 
     /// Whether a layer above the base was not read to its end.

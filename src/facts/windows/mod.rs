@@ -9,6 +9,7 @@ mod drive;
 mod hosts;
 mod parts;
 mod path;
+mod programs;
 mod registry;
 mod sought;
 mod steps;
@@ -60,9 +61,11 @@ pub struct Windows {
     pub kind: Fact<WindowsKind>,
     /// How the kind is known.
     pub kind_known_by: Option<String>,
+    /// The image's own Windows: the libraries that every process is made of.
+    pub system: Fact<Part>,
     /// `PATH` as a container gets it.
     pub path: Fact<WindowsPath>,
-    /// Windows PowerShell.
+    /// Windows PowerShell. Files that are no programs do not count here and below.
     pub powershell: Fact<Part>,
     /// PowerShell Core (`pwsh`), in any version.
     pub pwsh: Fact<Part>,
@@ -141,11 +144,14 @@ pub fn collect(image: &Image, configuration: &Configuration, files: &WindowsFile
     let first = stated.first().filter(|first| first.build.is_some()).cloned().unwrap_or_default();
     let release = first.build.and_then(|build| windows().ok()?.release(build));
     let base_layers = base_layers(image);
-    let (kind, kind_known_by) = base::kind(image, base_layers, files, &registry, first.build.is_some());
-    let drive = Drive::new(files, base_layers, kind.known().copied());
+    let by_marks = base::by_marks(image, base_layers);
+    let claimed = by_marks.as_ref().map(|(kind, _)| *kind);
+    let mut drive = Drive { files, architecture: &image.platform.architecture, kind: None, claimed, base_layers };
+    let (kind, kind_known_by) = base::kind(&drive, &registry, by_marks, first.build.is_some());
+    drive.kind = kind.known().copied();
     let path = path::path(configuration, &drive, &registry);
     let found = commands::commands(configuration, &drive, &registry, &path);
-    let steps = steps::all(&drive, &found, &image.platform.architecture);
+    let steps = steps::all(&drive, &found);
     let foreign = image.layers.iter().filter(|layer| layer.is_foreign());
     let mut windows = Windows {
         version: first.build.map(|_| first.version.clone()),
@@ -172,6 +178,7 @@ pub fn collect(image: &Image, configuration: &Configuration, files: &WindowsFile
         unread_layers: unread(image, files),
         more_commands: found.more.clone(),
         sought: Vec::new(),
+        system: base::system(&drive),
         kind,
         kind_known_by,
         path,

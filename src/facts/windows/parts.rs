@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::drive::{Drive, Look};
 use super::path::{WindowsPath, in_path};
+use super::programs::{CMD, Judged};
 use super::registry::{Hive, Registry};
 use crate::facts::Fact;
-use crate::layer::Kind;
 use crate::layer::hive::HiveData;
-use crate::rootfs::windows::Sought;
+use crate::rootfs::windows::{Sought, WindowsNode, fold};
 use crate::tables::windows::WindowsKind;
 use crate::verdict::Place;
 
@@ -31,33 +31,31 @@ pub struct Part {
     pub place: Place,
 }
 
+/// A part that is a program or a library, by the ending of `path`. A file that is something else does not count.
 fn part(drive: &Drive<'_>, look: Look<'_>, path: &str) -> Fact<Part> {
-    let version = |node: &crate::rootfs::windows::WindowsNode<'_>| {
-        let [major, minor, build, revision] = node.detail?.pe.as_ref()?.version?;
-        Some(format!("{major}.{minor}.{build}.{revision}"))
-    };
+    let absent = |known_by: String, place: Place| Fact::Known(Part { present: false, version: None, known_by, place });
     match look {
-        Look::Found(node) => Fact::Known(Part {
-            present: true,
-            version: version(&node),
-            known_by: format!("{} is there", node.path),
-            place: drive.files.place(&node),
-        }),
+        Look::Found(node) => {
+            let judged = if fold(path).ends_with(".dll") { drive.library(&node) } else { drive.program(&node, path) };
+            let place = drive.files.place(&node);
+            match judged {
+                Judged::Good(known_by) => Fact::Known(Part { present: true, version: version(&node), known_by, place }),
+                Judged::Bad(known_by) => absent(known_by, place),
+                Judged::Open(why) => Fact::unknown(why),
+            }
+        }
         Look::OfBase(place) => {
-            let kind = drive.kind.map_or("base", WindowsKind::title);
+            let kind = drive.claimed.or(drive.kind).map_or("the base", WindowsKind::title);
             Fact::Known(Part { present: true, version: None, known_by: format!("{kind} has it"), place })
         }
-        Look::Absent if drive.kind.is_none() && drive.files.is_whole() => {
-            Fact::unknown("the layers hold no Windows that could be looked at")
-        }
-        Look::Absent => Fact::Known(Part {
-            present: false,
-            version: None,
-            known_by: format!("{path} is not there"),
-            place: Place::path(path),
-        }),
+        Look::Absent => absent(format!("{path} is not there"), Place::path(path)),
         Look::Open(why) => Fact::unknown(why),
     }
+}
+
+fn version(node: &WindowsNode<'_>) -> Option<String> {
+    let [major, minor, build, revision] = node.detail?.pe.as_ref()?.version?;
+    Some(format!("{major}.{minor}.{build}.{revision}"))
 }
 
 fn standard(drive: &Drive<'_>, path: &str) -> Fact<Part> {
@@ -65,18 +63,18 @@ fn standard(drive: &Drive<'_>, path: &str) -> Fact<Part> {
 }
 
 pub(super) fn cmd(drive: &Drive<'_>) -> Fact<Part> {
-    standard(drive, r"C:\Windows\System32\cmd.exe")
+    standard(drive, CMD)
 }
 
-/// In its own folder, else on `PATH`: as Calamari looks for it (`WindowsPowerShellBootstrapper`).
+/// In its own folder, else on `PATH`: as Calamari looks for it (`WindowsPowerShellBootstrapper`). A file in its own folder
+/// is taken whatever it is.
 pub(super) fn powershell(drive: &Drive<'_>, path: Option<&WindowsPath>) -> Fact<Part> {
-    let in_folder = standard(drive, POWERSHELL);
-    if in_folder.known().is_some_and(|part| part.present) {
-        return in_folder;
+    let in_folder = drive.find(POWERSHELL);
+    if !matches!(in_folder, Look::Absent | Look::Open(_)) {
+        return part(drive, in_folder, POWERSHELL);
     }
-    let on_path = path.map_or(Look::Absent, |path| in_path(path, drive, "powershell.exe"));
-    match on_path {
-        Look::Absent => in_folder,
+    match path.map_or(Look::Absent, |path| in_path(path, drive, "powershell.exe")) {
+        Look::Absent => part(drive, in_folder, POWERSHELL),
         found => part(drive, found, "powershell.exe"),
     }
 }
@@ -133,9 +131,9 @@ pub(super) fn vc_runtime(drive: &Drive<'_>) -> Fact<Part> {
 pub(super) fn icu(drive: &Drive<'_>, build: Option<u32>) -> Fact<Part> {
     for path in [r"C:\Windows\System32\icu.dll", r"C:\Windows\System32\icuuc.dll"] {
         if let Sought::Found(node) = drive.files.find(path)
-            && node.kind == Kind::File
+            && let known @ Fact::Known(Part { present: true, .. }) = part(drive, Look::Found(node), path)
         {
-            return part(drive, Look::Found(node), path);
+            return known;
         }
     }
     let nls = |known_by: &str| Fact::Known(Part { present: false, known_by: known_by.to_owned(), ..Part::default() });

@@ -83,6 +83,15 @@ impl<'a> Registry<'a> {
         }
     }
 
+    /// A text of the base's own hive, whatever layers above it say.
+    pub(super) fn text_of_base(&self, hive: Hive, key: &str, name: &str) -> Option<&'a str> {
+        let summary = self.files.in_layer(self.base?, hive.base())?.hive.as_ref()?;
+        match summary.key(key)?.value(name)? {
+            HiveData::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// A value, by the uppermost layer that has a say. Key and name in any case.
     pub(super) fn value(&self, hive: Hive, key: &str, name: &str) -> Value<'a> {
         for (number, layer) in self.files.layers().iter().enumerate().rev() {

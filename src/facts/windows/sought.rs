@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::base::KERNEL;
 use super::parts::POWERSHELL;
 use super::path::folders;
 use super::{Windows, version};
@@ -30,6 +31,9 @@ pub(super) fn sought(
     };
     if windows.build.is_none() {
         seek(version::FILES.map(str::to_owned).to_vec());
+    }
+    if matches!(windows.system, Fact::Unknown(_)) {
+        seek(KERNEL.map(str::to_owned).to_vec());
     }
     if matches!(windows.path, Fact::Unknown(_)) {
         seek(vec![SYSTEM.to_owned()]);

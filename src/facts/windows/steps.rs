@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::commands::{Commands, cannot_run, on_path};
+use super::commands::{Commands, OnPath, on_path};
 use super::drive::{Drive, Look};
 use super::parts::POWERSHELL;
+use super::programs::Judged;
 use crate::facts::Fact;
 use crate::facts::steps::{StepFact, StepProblem};
 use crate::layer::path::parent_and_name;
@@ -14,7 +15,7 @@ use crate::tables::windows::WindowsKind;
 use crate::verdict::{Outcome, Place};
 
 /// All types of steps.
-pub(super) fn all(drive: &Drive<'_>, found: &Commands, architecture: &str) -> Fact<BTreeMap<String, StepFact>> {
+pub(super) fn all(drive: &Drive<'_>, found: &Commands) -> Fact<BTreeMap<String, StepFact>> {
     let table = match steps() {
         Ok(table) => table,
         Err(error) => return Fact::unknown(format!("the table of steps is broken: {error}")),
@@ -22,7 +23,7 @@ pub(super) fn all(drive: &Drive<'_>, found: &Commands, architecture: &str) -> Fa
     if drive.kind == Some(WindowsKind::HostProcess) {
         return Fact::not_applicable("it is an image for HostProcess containers");
     }
-    let search = Search { drive, found, architecture };
+    let search = Search { drive, found };
     let fact = |step: &Step| {
         let Some(needs) = &step.windows_needs else { return for_linux_only(step) };
         let needed: Vec<&Need> = needs.iter().filter_map(|id| table.need(id)).collect();
@@ -46,7 +47,6 @@ fn for_linux_only(step: &Step) -> StepFact {
 struct Search<'a> {
     drive: &'a Drive<'a>,
     found: &'a Commands,
-    architecture: &'a str,
 }
 
 impl Search<'_> {
@@ -78,22 +78,37 @@ impl Search<'_> {
 
     fn file(&self, name: &str) -> Option<StepProblem> {
         let (outcome, statement, place) = if name.contains('\\') {
-            match self.drive.find(name) {
-                Look::Found(_) | Look::OfBase(_) => return None,
-                Look::Absent => (Outcome::Fail, format!("there is no program at {name}"), Place::path(name)),
-                Look::Open(why) => (Outcome::Unknown, why, Place::path(name)),
-            }
+            self.at(name)?
         } else {
             match on_path(self.found, self.drive, name) {
-                Ok((path, place)) => (Outcome::Fail, self.cannot_run(&path)?, place),
-                Err((true, why, place)) => (Outcome::Unknown, why, place),
-                Err((false, why, place)) => {
+                OnPath::Usable(..) => return None,
+                OnPath::Unusable(why, place) => (Outcome::Fail, why, place),
+                OnPath::Open(why, place) => (Outcome::Unknown, why, place),
+                OnPath::Missing(why, place) => {
                     let (why, place) = self.off_path(name).unwrap_or((why, place));
                     (Outcome::Fail, why, place)
                 }
             }
         };
         Some(StepProblem { outcome, statement, place, ..StepProblem::default() })
+    }
+
+    /// What is wrong with the program at a whole path.
+    fn at(&self, path: &str) -> Option<(Outcome, String, Place)> {
+        let node = match self.drive.find(path) {
+            Look::Found(node) => node,
+            Look::OfBase(_) => return None,
+            Look::Absent => {
+                return Some((Outcome::Fail, format!("there is no program at {path}"), Place::path(path)));
+            }
+            Look::Open(why) => return Some((Outcome::Unknown, why, Place::path(path))),
+        };
+        let place = self.drive.files.place(&node);
+        match self.drive.program(&node, path) {
+            Judged::Good(_) => None,
+            Judged::Bad(why) => Some((Outcome::Fail, why, place)),
+            Judged::Open(why) => Some((Outcome::Unknown, why, place)),
+        }
     }
 
     /// A file in a folder that only the registry's PATH has.
@@ -107,26 +122,13 @@ impl Search<'_> {
         })
     }
 
-    fn cannot_run(&self, path: &str) -> Option<String> {
-        let Sought::Found(node) = self.drive.files.find(path) else { return None };
-        cannot_run(self.drive, self.architecture, &node)
-    }
-
     fn powershell(&self) -> Option<StepProblem> {
         let part = match &self.found.powershell {
             Fact::Known(part) if part.present => return None,
             Fact::Known(part) => part,
             Fact::Unknown(why) => {
-                // Layers without any Windows are no image that somebody runs: it is said, and counts for less.
-                let lesser = self.drive.files.is_whole();
                 let (statement, place) = (why.unknown.clone(), Place::path(POWERSHELL));
-                return Some(StepProblem {
-                    outcome: Outcome::Unknown,
-                    lesser,
-                    statement,
-                    place,
-                    ..StepProblem::default()
-                });
+                return Some(StepProblem { outcome: Outcome::Unknown, statement, place, ..StepProblem::default() });
             }
             Fact::NotApplicable(_) => return None,
         };
@@ -152,25 +154,28 @@ impl Search<'_> {
         }
     }
 
-    /// The folder of a program on `PATH`; nothing if there is none, which is a need of its own.
+    /// The folder of a program on `PATH`; `None` if there is none that can be started, which is a need of its own.
     fn folder_of(&self, name: &str) -> Option<(String, Place)> {
-        let (path, place) = on_path(self.found, self.drive, name).ok()?;
+        let OnPath::Usable(path, place) = on_path(self.found, self.drive, name) else { return None };
         Some((path.rsplit_once('\\')?.0.to_owned(), place))
     }
 
     fn python_crypto(&self) -> Option<StepProblem> {
         let (folder, place) = self.folder_of("python.exe")?;
         let packages = format!(r"{folder}\Lib\site-packages");
-        let has = |name: &str| self.drive.files.has(&format!(r"{packages}\{name}"));
-        if has("Crypto") {
-            return None;
-        }
-        let (lesser, statement) = if has("pip") {
-            (true, format!("Python has no module Crypto in {packages}; pip has to download it in every step"))
-        } else {
-            (false, format!("Python has neither the module Crypto nor pip in {packages}"))
+        let find = |name: &str| self.drive.find(&format!(r"{packages}\{name}"));
+        let (outcome, lesser, statement) = match (find("Crypto"), find("pip")) {
+            (Look::Found(_) | Look::OfBase(_), _) => return None,
+            (Look::Open(why), _) | (Look::Absent, Look::Open(why)) => (Outcome::Unknown, false, why),
+            (Look::Absent, Look::Found(_) | Look::OfBase(_)) => {
+                let why = format!("Python has no module Crypto in {packages}; pip has to download it in every step");
+                (Outcome::Fail, true, why)
+            }
+            (Look::Absent, Look::Absent) => {
+                (Outcome::Fail, false, format!("Python has neither the module Crypto nor pip in {packages}"))
+            }
         };
-        Some(StepProblem { lesser, statement, place, ..StepProblem::default() })
+        Some(StepProblem { outcome, lesser, statement, place, ..StepProblem::default() })
     }
 
     fn dotnet_runtime(&self, need: &Need) -> Option<StepProblem> {
@@ -183,6 +188,10 @@ impl Search<'_> {
         };
         if versions.iter().any(|version| version.strip_prefix(least).is_some_and(|rest| rest.starts_with('.'))) {
             return None;
+        }
+        // A layer that was not read may have it.
+        if let Look::Open(statement) = self.drive.find(&format!(r"{shared}\{least}")) {
+            return Some(StepProblem { outcome: Outcome::Unknown, statement, place, ..StepProblem::default() });
         }
         let has = if versions.is_empty() { "no runtime".to_owned() } else { versions.join(", ") };
         let statement = format!("there is no .NET runtime {least} in {shared}, which has {has}");

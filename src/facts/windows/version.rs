@@ -4,6 +4,7 @@ use super::StatedVersion;
 use super::registry::{Hive, Registry};
 use crate::image::Image;
 use crate::image::config::Configuration;
+use crate::layer::PeForm;
 use crate::layer::hive::HiveData;
 use crate::rootfs::windows::{Sought, WindowsFiles};
 use crate::tables::windows::{WindowsBuild, windows};
@@ -46,8 +47,8 @@ pub(super) fn trouble(files: &WindowsFiles, registry: &Registry<'_>) -> Option<S
     let of_file = |path: &&str| {
         let Sought::Found(node) = files.find(path) else { return None };
         let why = match node.detail.and_then(|detail| detail.pe.as_ref()) {
-            Some(program) => program.trouble.clone()?,
-            None => "it is no Windows library".to_owned(),
+            Some(library) if matches!(library.form, PeForm::Image | PeForm::Cut) => library.trouble.clone()?,
+            _ => "it is no Windows library".to_owned(),
         };
         Some(format!("{path} cannot be read: {why}"))
     };
