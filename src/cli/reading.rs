@@ -314,7 +314,7 @@ impl<'a> WindowsReading<'a> {
             let (digest, bytes) = (&layer.digest, layer.bytes);
             let trust = registry::trust(&name.registry, &layer.urls, &self.reader.options.registry)?;
             let from = (&name.registry, &name.repository, trust, &layer.urls);
-            let how = (arguments.allow_foreign_urls, arguments.verify_layers);
+            let how = (&arguments.allow_foreign_urls, arguments.verify_layers);
             Some(format!("{digest:?} {bytes} {from:?} {how:?} {groups:?}"))
         });
         let read = match cache.zip(asked) {
@@ -343,8 +343,9 @@ impl<'a> WindowsReading<'a> {
         };
         let why_not = match image::read::layer_until(source, layer, depth, &mut enough) {
             Err(error) if layer.is_foreign() && error.kind() == ErrorKind::NotFound => {
-                if self.reader.arguments.allow_foreign_urls {
-                    match registry::foreign(layer, &self.reader.options.registry) {
+                let named = &self.reader.arguments.allow_foreign_urls;
+                if !named.is_empty() {
+                    match registry::foreign(layer, named, &self.reader.options.registry) {
                         Err(error) if error.kind() == ErrorKind::Unsupported => {
                             format!("it is a foreign layer, and {error}")
                         }

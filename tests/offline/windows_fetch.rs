@@ -6,9 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use crate::support::image::{Tar, gzip};
-use crate::support::lying_registry::{LyingRegistry, Reply, tls_file};
+use crate::support::lying_registry::{LyingRegistry, Reply, Seen, tls_file};
 use crate::support::tars::noise;
-use crate::support::windows::{core_base, program, setx};
+use crate::support::windows::{CORE_PATH, Data, ENVIRONMENT, core_base, hive, program, setx};
 use crate::support::{Run, fetched, finding, program as imglint, rules};
 use imglint::digest::Digest;
 use serde_json::{Value, json};
@@ -303,6 +303,108 @@ fn a_foreign_base_is_fetched_from_its_origin_when_that_is_allowed() {
     assert_eq!(result["facts"]["windows"]["version"], "10.0.17763.3887", "{}{result:#}", run.stderr);
     assert!(origin.seen().iter().any(|seen| seen.path == path && seen.header("authorization").is_none()));
     assert_eq!(result["verdict"], "compatible");
+}
+
+/// What a check says of an image whose foreign base is at Microsoft's registry, which answers as `answer` says and is
+/// reached by a proxy of this machine.
+fn foreign_base(arguments: &[&str], answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Run {
+    let origin = LyingRegistry::start_tls(false, move |seen| answer(&seen.path));
+    let proxy = tunnel(origin.port());
+    let base = Listed::huge("Apply image x", 1_251_699_055)
+        .foreign("https://mcr.microsoft.com/v2/windows/servercore/blobs/DIGEST");
+    let registry = serve(Value::Null, json!({}), &[base]);
+    let image = format!("docker://{}/team/app:1", registry.host());
+    let mut command = imglint();
+    command.args(["check", "--report", "json", "--set", "worker=windows/amd64", "--tls-ca"]);
+    command.arg(tls_file("authority.pem")).args(arguments).arg(&image);
+    Run::of(command.env("HTTPS_PROXY", format!("http://{proxy}")))
+}
+
+#[test]
+fn redirects_of_foreign_layers_stay_with_the_named_hosts() {
+    let page = |_: &Seen| Reply::new(500, r#"{"errors":[{"code":"X","message":"INTERNAL-SECRET-PAGE"}]}"#);
+    let internal = LyingRegistry::start_tls(false, page);
+    let (secure, plain) = (format!("https://localhost:{}", internal.port()), LyingRegistry::start(page));
+    for target in [
+        format!("{secure}/admin?x=1"),
+        format!("https://127.0.0.1:{}/admin", internal.port()),
+        format!("http://{}/admin", plain.host()),
+        "https://169.254.169.254/latest/meta-data/".to_owned(),
+        "https://mcr.microsoft.com:8443/x".to_owned(),
+        "https://internal.example/x".to_owned(),
+        "https://data.mcr.microsoft.com.internal.example/x".to_owned(),
+    ] {
+        let run = foreign_base(&["--allow-foreign-urls"], move |_| Reply::redirect(&target));
+        let line = run.one_clear_line();
+        assert!(line.contains("redirects") || line.contains("is not asked for a foreign layer"), "{line}");
+        assert!(!line.contains("INTERNAL") && !run.stdout.contains("INTERNAL"), "{line}");
+    }
+    // Nor is a token server there asked.
+    let realm = format!("Bearer realm=\"{secure}/token\"");
+    let run = foreign_base(&["--allow-foreign-urls"], move |_| Reply::challenge(&realm));
+    assert!(run.one_clear_line().contains("is not asked for a foreign layer"), "{}", run.stderr);
+    assert!(internal.seen().is_empty() && plain.seen().is_empty());
+    // A host that the user names is, and the error still says nothing of what is there.
+    let named = format!("--allow-foreign-urls=mirror.example,localhost:{}", internal.port());
+    let target = format!("{secure}/blob");
+    let run = foreign_base(&[&named], move |_| Reply::redirect(&target));
+    let line = run.one_clear_line();
+    assert!(line.contains("answers 500") && !line.contains("INTERNAL"), "{line}");
+    assert!(!internal.seen().is_empty());
+    let wrong = foreign_base(&["--allow-foreign-urls=https://mirror.example"], |_| Reply::ok("x"));
+    assert!(wrong.code == 2 && wrong.stderr.contains("expected HOST or HOST:PORT"), "{}", wrong.stderr);
+}
+
+#[test]
+fn a_foreign_base_comes_from_a_place_that_the_user_names() {
+    let base = Listed::new("Apply image x", &core_base("10.0.17763.3887").bytes());
+    let (digest, content) = (base.descriptor["digest"].as_str().unwrap().to_owned(), base.content.clone().unwrap());
+    let mirror = LyingRegistry::start_tls(false, move |seen| match seen.path.ends_with(&digest) {
+        true => Reply::ok(&content),
+        false => Reply::error(404, "NAME_UNKNOWN", &seen.path),
+    });
+    let place = format!("localhost:{}", mirror.port());
+    let foreign = base.foreign(&format!("https://{place}/v2/windows/servercore/blobs/DIGEST"));
+    let registry = serve(Value::Null, json!({}), &[foreign]);
+    let authority = tls_file("authority.pem");
+    let arguments = |allowed: &str| ["--tls-ca".to_owned(), authority.display().to_string(), allowed.to_owned()];
+    let result = |allowed: &str| check(&registry, &arguments(allowed).each_ref().map(String::as_str)).result();
+    assert_eq!(result("--allow-foreign-urls")["verdict"], "undetermined");
+    assert!(mirror.seen().is_empty());
+    let allowed = result(&format!("--allow-foreign-urls={place}"));
+    assert_eq!(allowed["facts"]["windows"]["version"], "10.0.17763.3887", "{allowed:#}");
+}
+
+#[test]
+fn a_registry_that_says_server_core_makes_none_of_what_was_not_read() {
+    // All that the questions at first are about stands at the start of a layer that nobody marked as Microsoft's.
+    let values = [
+        ("InstallationType", Data::Text("Server Core")),
+        ("EditionID", Data::Text("ServerDatacenterACor")),
+        ("CurrentBuild", Data::Text("20348")),
+    ];
+    let software = hive(&[(r"Microsoft\Windows NT\CurrentVersion", &values)]);
+    let path = [("Path", Data::Text(CORE_PATH))];
+    let forged = Tar::default()
+        .file("Files/Windows/System32/config/SYSTEM", 0o644, &hive(&[(ENVIRONMENT, &path)]))
+        .file("Files/Windows/System32/config/SOFTWARE", 0o644, &software)
+        .file("Files/rest", 0o644, &noise(3 << 20));
+    let registry = serve(json!(CORE), json!({}), &[Listed::new("COPY . .", &forged.bytes())]);
+    let run = check(&registry, &[]);
+    let result = run.result();
+    assert_eq!((run.code, &result["verdict"], read_of(&result)), (1, &json!("incompatible"), vec!["whole".to_owned()]));
+    assert!(rules(&result, "error", "fail").contains(&"windows-base-missing".to_owned()), "{result:#}");
+    // A base that is too large to be fetched leaves it open.
+    let limited = check(&registry, &["--max-layer-fetch", "1MB"]);
+    assert_eq!((limited.code, &limited.result()["verdict"]), (1, &json!("undetermined")));
+    assert_eq!(finding(&limited.result(), "windows-base-missing")["outcome"], "unknown");
+    // An address of Microsoft's makes a small layer no base.
+    let claimed = Listed::new("COPY . .", &forged.bytes());
+    let mut claimed = Listed { content: claimed.content.clone(), ..claimed };
+    let digest = claimed.descriptor["digest"].as_str().unwrap().to_owned();
+    claimed.descriptor["urls"] = json!([format!("https://mcr.microsoft.com/v2/windows/servercore/blobs/{digest}")]);
+    let registry = serve(json!(CORE), json!({}), &[claimed]);
+    assert_eq!(check(&registry, &[]).result()["verdict"], "incompatible");
 }
 
 /// A proxy that leads every tunnel to a port of this machine.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{duration, size};
+use super::values::{duration, host, size};
 use crate::cache::Place;
 use crate::image::registry::RegistrySettings;
 use crate::platform::PlatformChoice;
@@ -55,9 +55,18 @@ pub struct SourceArguments {
     /// Fetch no layer that is larger, such as 500MB: what only it could tell is unknown.
     #[arg(long, value_name = "SIZE", value_parser = size, env = "IMGLINT_MAX_LAYER_FETCH")]
     pub max_layer_fetch: Option<u64>,
-    /// Fetch foreign layers of Windows images, which the registry does not have, from mcr.microsoft.com.
-    #[arg(long)]
-    pub allow_foreign_urls: bool,
+    /// Fetch foreign layers of Windows images, which the registry does not have, from mcr.microsoft.com, and from the
+    /// hosts that are named here. No other host is asked, whatever an image or a redirect names.
+    #[arg(
+        long,
+        value_name = "HOST[:PORT]",
+        num_args = 0..=1,
+        require_equals = true,
+        value_delimiter = ',',
+        default_missing_value = "",
+        value_parser = host
+    )]
+    pub allow_foreign_urls: Vec<String>,
     /// How many images and layers are read at a time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), env = "IMGLINT_JOBS")]
     pub jobs: Option<u16>,

@@ -32,6 +32,16 @@ pub(super) fn report_target(text: &str) -> Result<ReportTarget, String> {
     Ok(ReportTarget { format, file })
 }
 
+/// `HOST[:PORT]`; nothing where an option may stand without a value.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let (name, port) = text.rsplit_once(':').unwrap_or((text, "443"));
+    let is_name = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.".contains(letter));
+    match text.is_empty() || (is_name && !name.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        true => Ok(text.to_owned()),
+        false => Err("expected HOST or HOST:PORT, such as mirror.example:8443".to_owned()),
+    }
+}
+
 pub(super) fn absolute_path(text: &str) -> Result<String, String> {
     if text.len() > 1 && text.starts_with('/') {
         Ok(text.to_owned())
@@ -70,6 +80,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_have_a_name_and_maybe_a_port() {
+        for good in ["", "mirror.example", "mirror.example:8443", "10.0.0.1"] {
+            assert_eq!(host(good).as_deref(), Ok(good));
+        }
+        for bad in ["https://mirror.example", "mirror.example/", "mirror.example:", "a:0", "a:70000", "*.example", ":1"]
+        {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn durations_have_units() {

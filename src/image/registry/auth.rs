@@ -196,6 +196,7 @@ impl Auth {
         let own_scope = format!("repository:{}:pull", self.repository);
         let scope = scope.unwrap_or(&own_scope);
         let found = self.found()?;
+        let is_at_home = url.origin() == self.base.origin();
         let asked = Instant::now();
         let mut answer = match found.credential.as_ref().map(|credential| &credential.secret) {
             Some(Secret::Bearer(token)) => return Ok((bearer(token)?, None)),
@@ -217,7 +218,9 @@ impl Auth {
         };
         let (status, host) = (answer.response.status(), answer.host.clone());
         if !status.is_success() {
-            let said = self.shown(&transport.said(&mut answer));
+            let said =
+                if is_at_home { transport.said(&mut answer) } else { transport.said_by_token_server(&mut answer) };
+            let said = self.shown(&said);
             return Err(match (transport.overloaded(&self.image, &answer, &said), status.as_u16()) {
                 (Some(failure), _) => failure,
                 (None, 400 | 401 | 403) => self.refused(&said),

@@ -11,14 +11,16 @@ use reqwest::blocking::Client;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Url};
 
-use super::hosts;
 use super::options::RegistryOptions;
+use super::{hosts, proxies};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::image::{Error, ErrorKind, Result};
 
 /// Clients for the hosts that one image's registry leads to, made when they are first needed.
 pub(super) struct Clients {
     options: RegistryOptions,
+    /// The registry's host, with port, which the client certificate belongs to.
+    home: String,
     authorities: Vec<Certificate>,
     identity: Option<Identity>,
     made: Mutex<HashMap<Kind, Client>>,
@@ -60,7 +62,19 @@ impl Clients {
                 }
             }
         }
-        Ok(Self { options: options.clone(), authorities, identity, made: Mutex::default() })
+        let home = hosts::api_host(registry).to_owned();
+        Ok(Self { options: options.clone(), home, authorities, identity, made: Mutex::default() })
+    }
+
+    /// Whether a URL may be asked.
+    pub(super) fn reaches(&self, url: &Url) -> bool {
+        self.options.reach.allows(url)
+    }
+
+    /// Whether a URL leads to the registry itself, not to a host that it names.
+    fn is_home(&self, url: &Url) -> bool {
+        let home = Url::parse(&format!("{}://{}/", url.scheme(), self.home));
+        home.is_ok_and(|home| home.origin() == url.origin())
     }
 
     /// Whether a URL's host need not prove who it is.
@@ -73,8 +87,8 @@ impl Clients {
         self.options.stall
     }
 
-    /// The client for a URL. The client certificate is shown only where `identity` says so: not to hosts that the
-    /// registry redirects to.
+    /// The client for a URL. The client certificate is shown to the registry itself only, and only where `identity` says
+    /// so: neither to its token server on another host nor to hosts that it redirects to.
     pub(super) fn client(&self, url: &Url, identity: bool) -> Result<Client> {
         // Plain HTTP has nothing to verify, and must work on machines without any trusted certificate.
         self.of_kind(url, url.scheme() == "https" && !self.is_insecure(url), identity)
@@ -89,7 +103,7 @@ impl Clients {
     fn of_kind(&self, url: &Url, verify: bool, identity: bool) -> Result<Client> {
         let kind = Kind {
             verify,
-            identity: identity && self.identity.is_some() && url.scheme() == "https",
+            identity: identity && self.identity.is_some() && url.scheme() == "https" && self.is_home(url),
             proxy: !hosts::is_loopback(url),
         };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,8 +134,13 @@ impl Clients {
         if let (true, Some(identity)) = (kind.identity, &self.identity) {
             builder = builder.identity(identity.clone());
         }
-        if !kind.proxy {
+        if kind.proxy {
+            proxies::verify()?;
+        } else {
             builder = builder.no_proxy();
+        }
+        if let Some(resolver) = self.options.reach.resolver() {
+            builder = builder.dns_resolver(resolver);
         }
         builder.build().map_err(|error| {
             let why = super::trouble::innermost(&error);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::reach::Reach;
 use super::streams::StreamLimits;
 
 /// How registries are talked to.
@@ -36,6 +37,8 @@ pub struct RegistryOptions {
     pub streams: Arc<StreamLimits>,
     /// What is different for single registries, by `HOST[:PORT]`.
     pub registries: BTreeMap<String, RegistrySettings>,
+    /// The hosts that may be asked.
+    pub reach: Reach,
 }
 
 /// How one registry is reached.
@@ -93,6 +96,7 @@ impl Default for RegistryOptions {
             places: Places::of_this_machine(),
             streams: Arc::default(),
             registries: BTreeMap::new(),
+            reach: Reach::default(),
         }
     }
 }

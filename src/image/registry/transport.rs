@@ -74,6 +74,7 @@ impl Transport {
         let mut url = get.url.clone();
         let mut strayed = false;
         for _ in 0..=MOST_REDIRECTS {
+            self.within_reach(get.what, &url)?;
             let client = self.clients.client(&url, !strayed)?;
             let mut request = client.get(url.clone());
             if !get.accept.is_empty() {
@@ -102,9 +103,22 @@ impl Transport {
 
     /// Posts a form. Redirects are not followed: a form holds secrets.
     pub(super) fn post(&self, what: &str, url: &Url, form: String) -> Result<Answer, Failure> {
+        self.within_reach(what, url)?;
         let client = self.clients.client(url, true)?;
         let request = client.post(url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
         self.send(what, request, url, false)
+    }
+
+    /// That a URL is one that may be asked, wherever it came from.
+    fn within_reach(&self, what: &str, url: &Url) -> Result<(), Failure> {
+        if self.clients.reaches(url) {
+            return Ok(());
+        }
+        let text = format!(
+            "{what}: it leads to {}, which is not asked for a foreign layer; name it in --allow-foreign-urls=HOST to allow it",
+            hosts::shown(url)
+        );
+        Err(Failure::Final(Error::new(ErrorKind::Denied, text)))
     }
 
     fn send(&self, what: &str, request: RequestBuilder, url: &Url, strayed: bool) -> Result<Answer, Failure> {
@@ -179,12 +193,23 @@ impl Transport {
         Some(Failure::Passing { error, most: u32::MAX, asked })
     }
 
-    /// What the body of an error says.
+    /// What the body of an error says. That of a host that was redirected to is not read: it may be a host that only this
+    /// machine reaches, and errors go to logs that others read.
     pub(super) fn said(&self, answer: &mut Answer) -> String {
+        self.body_of_error(answer).map(|bytes| trouble::said(&bytes)).unwrap_or_default()
+    }
+
+    /// As [`said`](Self::said), of a token server that the registry names on another host.
+    pub(super) fn said_by_token_server(&self, answer: &mut Answer) -> String {
+        self.body_of_error(answer).map(|bytes| trouble::said_by_token_server(&bytes)).unwrap_or_default()
+    }
+
+    fn body_of_error(&self, answer: &mut Answer) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         // A body that breaks off says what it says.
-        let _ = self.read_in_time((&mut answer.response).take(WORTH_DRAINING), &mut bytes);
-        trouble::said(&bytes)
+        let _ =
+            (!answer.strayed).then(|| self.read_in_time((&mut answer.response).take(WORTH_DRAINING), &mut bytes))?;
+        Some(bytes)
     }
 
     /// Reads to the end, or until the time limit is over.

@@ -135,11 +135,21 @@ pub(super) fn said(body: &[u8]) -> String {
         return if text.starts_with('<') || text.contains('\n') { String::new() } else { text.to_owned() };
     };
     let first = value.pointer("/errors/0").unwrap_or(&value);
-    let text = ["message", "details", "error_description", "error", "code"]
-        .iter()
-        .filter_map(|key| first.get(key).and_then(Value::as_str))
-        .find(|text| !text.trim().is_empty());
-    text.unwrap_or_default().trim().to_owned()
+    first_text(first, &["message", "details", "error_description", "error", "code"])
+}
+
+/// As [`said`], but only what stands where token servers put it: the body of any other page is not shown.
+pub(super) fn said_by_token_server(body: &[u8]) -> String {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return String::new() };
+    match value.pointer("/errors/0") {
+        Some(first) => first_text(first, &["message"]),
+        None => first_text(&value, &["details", "error_description"]),
+    }
+}
+
+fn first_text(value: &Value, keys: &[&str]) -> String {
+    let texts = keys.iter().filter_map(|key| value.get(key).and_then(Value::as_str));
+    texts.map(str::trim).find(|text| !text.is_empty()).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -153,6 +163,19 @@ mod tests {
         assert_eq!(said(br#"{"details":"incorrect username or password"}"#), "incorrect username or password");
         assert_eq!(said(b"404 page not found\n"), "404 page not found");
         assert_eq!(said(b"<html>\n<body>"), "");
+    }
+
+    #[test]
+    fn of_a_token_server_only_what_it_is_to_say_is_shown() {
+        assert_eq!(
+            said_by_token_server(br#"{"details":"incorrect username or password"}"#),
+            "incorrect username or password"
+        );
+        assert_eq!(said_by_token_server(br#"{"errors":[{"code":"DENIED","message":"no way"}]}"#), "no way");
+        for page in [&b"INTERNAL PAGE"[..], br#"{"message":"INTERNAL"}"#, br#""INTERNAL""#, br#"{"error":"INTERNAL"}"#]
+        {
+            assert_eq!(said_by_token_server(page), "");
+        }
     }
 
     #[test]

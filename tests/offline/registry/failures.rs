@@ -95,3 +95,27 @@ fn a_registry_that_says_too_many_gets_fewer_streams_at_a_time() {
     let refused = refused.load(Ordering::SeqCst);
     assert!((1..64).contains(&refused), "{refused}");
 }
+
+#[test]
+fn a_proxy_that_cannot_be_read_is_an_error_and_nothing_goes_out_directly() {
+    let server = LyingRegistry::start(|_| Reply::ok(MANIFEST));
+    let port = server.port();
+    for variable in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        for value in ["http://puser:PROXY PW@bad host:1", "http://PROXYPW@proxy:99999", "ftp://PROXYPW@proxy:21"] {
+            let mut command = crate::support::program();
+            // A name that leads here, and that only a name server could tell from another.
+            let image = format!("docker://localhost.localdomain:{port}/team/app:1");
+            command.args(["check", "--report", "json", "--insecure-registry", "localhost.localdomain", &image]);
+            let run = crate::support::Run::of(command.env(variable, value));
+            run.fails_saying(&[variable, "does not name a proxy"]);
+            assert!(!run.stderr.contains("PROXY PW") && !run.stderr.contains("PROXYPW"), "{}", run.stderr);
+            assert!(!run.stdout.contains("PROXY PW") && !run.stdout.contains("PROXYPW"), "{}", run.stdout);
+        }
+    }
+    assert!(server.seen().is_empty());
+    // This machine needs none.
+    let mut command = crate::support::program();
+    command.args(["check", "--report", "json", &format!("docker://{}/team/app:1", server.host())]);
+    let run = crate::support::Run::of(command.env("HTTPS_PROXY", "http://bad host"));
+    assert!(!run.stderr.contains("HTTPS_PROXY"), "{}", run.stderr);
+}

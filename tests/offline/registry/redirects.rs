@@ -69,3 +69,54 @@ fn circles_and_other_schemes_are_refused() {
     let nowhere = LyingRegistry::start(|_| Reply::new(307, ""));
     fails(open(&nowhere).root(), ErrorKind::Broken, &["to nowhere"]);
 }
+
+#[test]
+fn what_a_host_that_was_redirected_to_says_is_not_shown() {
+    for body in
+        [r#"{"errors":[{"code":"X","message":"INTERNAL PAGE"}]}"#, "INTERNAL PAGE", r#"{"message":"INTERNAL PAGE"}"#]
+    {
+        for status in [400, 401, 403, 404, 418, 429, 500, 503] {
+            let internal = LyingRegistry::start(move |_| Reply::new(status, body).with("X-Secret", "INTERNAL PAGE"));
+            let url = format!("http://{}/admin?x=1", internal.host());
+            let server = LyingRegistry::start(move |_| Reply::redirect(&url));
+            let registry = open(&server);
+            for error in [registry.root().err().unwrap(), blob(&registry, &Digest::of(b""), 10).err().unwrap()] {
+                let text = error.to_string();
+                assert!(text.contains(&internal.host()) && !text.contains("INTERNAL"), "{status}: {text}");
+            }
+        }
+    }
+    // That of the registry itself is.
+    let own = LyingRegistry::start(|_| Reply::error(500, "X", "out of space"));
+    fails(open(&own).root(), ErrorKind::Unreachable, &["500", "out of space"]);
+}
+
+#[test]
+fn what_a_token_server_elsewhere_says_is_shown_only_in_the_form_of_one() {
+    let said = |answer: fn() -> Reply| {
+        let internal = LyingRegistry::start(move |_| answer());
+        let realm = format!(r#"Bearer realm="http://{}/admin""#, internal.host());
+        let server = LyingRegistry::start(move |_| Reply::challenge(&realm));
+        open(&server).root().err().unwrap().to_string()
+    };
+    for answer in [
+        (|| Reply::new(500, "INTERNAL PAGE")) as fn() -> Reply,
+        || Reply::new(404, r#"{"message":"INTERNAL PAGE"}"#),
+        || Reply::ok("INTERNAL PAGE"),
+        || Reply::redirect("/elsewhere?INTERNAL"),
+    ] {
+        let text = said(answer);
+        assert!(!text.contains("INTERNAL"), "{text}");
+    }
+    let text = said(|| Reply::new(401, r#"{"details":"incorrect username or password"}"#));
+    assert!(text.contains("incorrect username or password"), "{text}");
+    // A token server that leads on to another host says nothing either.
+    let internal = LyingRegistry::start(|_| Reply::new(401, r#"{"details":"INTERNAL PAGE"}"#));
+    let url = format!("http://{}/admin", internal.host());
+    let server = LyingRegistry::start(move |seen| match seen.path.starts_with("/token") {
+        true => Reply::redirect(&url),
+        false => Reply::challenge(format!(r#"Bearer realm="http://{}/token""#, seen.header("host").unwrap())),
+    });
+    let text = open(&server).root().err().unwrap().to_string();
+    assert!(!text.contains("INTERNAL"), "{text}");
+}

@@ -86,3 +86,41 @@ fn nothing_is_stepped_down_from_https_to_plain_http() {
     fails(outcome, ErrorKind::Broken, &["token server without HTTPS", "gets no credentials"]);
     assert_eq!(storage.seen().len(), 1, "only the allowed redirect came there");
 }
+
+#[test]
+fn a_client_certificate_is_shown_to_the_registry_alone() {
+    let with = |options: RegistryOptions| RegistryOptions {
+        ca: vec![tls_file("authority.pem")],
+        client_cert: Some(tls_file("client.pem")),
+        client_key: Some(tls_file("client.key")),
+        ..options
+    };
+    // Another server that wants it, named as the token server or redirected to, on another port or by another name.
+    let other = LyingRegistry::start_tls(true, |_| Reply::ok(r#"{"token":"t"}"#));
+    for host in ["127.0.0.1", "localhost"] {
+        let (place, url) = (format!("{host}:{}", other.port()), format!("https://{host}:{}/blob", other.port()));
+        let challenge = format!(r#"Bearer realm="https://{place}/token""#);
+        let server = LyingRegistry::start_tls(true, move |seen| match seen.header("authorization") {
+            Some(_) => Reply::ok(MANIFEST),
+            None => Reply::challenge(&challenge),
+        });
+        fails(root(&server, &with(verified())), ErrorKind::Denied, &["client certificate", &place]);
+        let (login, _folder) = login(&server.host(), r#"{"identitytoken":"hunter2"}"#);
+        let login = RegistryOptions { insecure: Vec::new(), ..login };
+        fails(root(&server, &with(login)), ErrorKind::Denied, &["client certificate", &place]);
+        let server = LyingRegistry::start_tls(true, move |_| Reply::redirect(&url));
+        fails(root(&server, &with(verified())), ErrorKind::Denied, &["client certificate", &place]);
+    }
+    assert!(other.seen().is_empty());
+    // Its own token server is the registry.
+    let server = LyingRegistry::start_tls(true, |seen| {
+        if seen.path.starts_with("/token") {
+            return Reply::ok(r#"{"token":"t"}"#);
+        }
+        match seen.header("authorization") {
+            Some(_) => Reply::ok(MANIFEST),
+            None => Reply::challenge(format!(r#"Bearer realm="https://{}/token""#, seen.header("host").unwrap())),
+        }
+    });
+    assert_eq!(root(&server, &with(verified())).unwrap(), MANIFEST);
+}
