@@ -15,6 +15,8 @@ mod libc;
 #[cfg(target_os = "linux")]
 mod memory;
 mod programs;
+#[cfg(unix)]
+mod recipes;
 mod registry;
 mod rules;
 mod shared_images;

@@ -63,7 +63,7 @@ fn scripts_in_recipes_are_sound() {
     let body = template["Properties"]["Octopus.Action.Script.ScriptBody"].as_str().unwrap().to_owned();
     let action = fs::read_to_string(root().join("action.yml")).unwrap();
     let script: String =
-        action.split("      run: |\n").nth(1).unwrap().lines().map(|line| format!("{}\n", line.trim())).collect();
+        action.split("      run: |\n").last().unwrap().lines().map(|line| format!("{}\n", line.trim())).collect();
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in
         [("template.sh", format!("#!/bin/bash\n{body}")), ("action.sh", format!("#!/bin/bash\n{script}"))]
@@ -79,7 +79,7 @@ fn scripts_in_recipes_are_sound() {
 fn the_action_hands_its_inputs_on_as_arguments() {
     let action = fs::read_to_string(root().join("action.yml")).unwrap();
     let script: String =
-        action.split("      run: |\n").nth(1).unwrap().lines().map(|line| format!("{}\n", line.trim())).collect();
+        action.split("      run: |\n").last().unwrap().lines().map(|line| format!("{}\n", line.trim())).collect();
     let home = tempfile::tempdir().unwrap();
     let stand_in = home.path().join(".imglint/bin/imglint");
     fs::create_dir_all(stand_in.parent().unwrap()).unwrap();
@@ -99,7 +99,7 @@ fn the_action_hands_its_inputs_on_as_arguments() {
     let output = command.envs(inputs).output().unwrap();
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
-        "<check><--report><github><--fail-on><warning><--report><sarif=s.sarif><--from><x y.yaml><--from><z.yaml><--set><steps=bash><a:1><b:2>"
+        "<check><--report><github><--fail-on=warning><--report=sarif=s.sarif><--from=x y.yaml><--from=z.yaml><--set><steps=bash><--><a:1><b:2>"
     );
 }
 
