@@ -48,6 +48,8 @@ pub struct WindowsFiles {
 struct Entry {
     kind: Kind,
     layer: usize,
+    /// Its place among the members of its layer.
+    number: u32,
     /// Its path in its layer, as written.
     written: String,
     /// The layer and path of its content, where it is another name of a file.
@@ -160,13 +162,17 @@ impl WindowsFiles {
             if folded.starts_with(STORE) {
                 continue;
             }
+            // Of names that differ in case only, the last member of the layer is what Windows has in the end.
+            if self.files.get(&folded).is_some_and(|own| own.layer == number && own.number > entry.number()) {
+                continue;
+            }
             if kind != Kind::Directory {
                 self.remove_below(&folded);
             } else if self.files.get(&folded).is_some_and(|lower| lower.kind == Kind::Directory) {
                 continue;
             }
             let written = entry.path().to_owned();
-            self.files.insert(folded, Entry { kind, layer: number, written, content });
+            self.files.insert(folded, Entry { kind, layer: number, number: entry.number(), written, content });
         }
         // What a hard link names may be written in another case, or be in a layer below.
         for (path, target) in links {
@@ -335,14 +341,8 @@ impl WindowsFiles {
             entry.content.as_ref().map_or((entry.layer, &entry.written), |(layer, path)| (*layer, path));
         let found = self.layers[layer].index.as_deref().and_then(|index| index.get(written));
         let content = found.filter(|found| found.kind() == Kind::File);
-        WindowsNode {
-            path,
-            kind: entry.kind,
-            layer: entry.layer,
-            detail: content.and_then(|content| content.detail()),
-            bytes: content.map(|content| content.size()),
-            folded,
-        }
+        let (detail, bytes) = (content.and_then(|content| content.detail()), content.map(|content| content.size()));
+        WindowsNode { path, kind: entry.kind, layer: entry.layer, detail, bytes, folded }
     }
 }
 
@@ -431,6 +431,15 @@ mod tests {
         assert_eq!(found(&drive, r"C:\Windows\other.exe"), "absent");
         assert_eq!(found(&drive, r"C:\a.exe:Zone.Identifier"), "absent");
         assert_eq!(found(&drive, r"D:\Windows"), "absent");
+    }
+
+    #[test]
+    fn of_names_that_differ_in_case_the_last_one_counts() {
+        for names in [["Files/a.exe", "Files/A.EXE"], ["Files/A.EXE", "Files/a.exe"]] {
+            let drive = drive(vec![layer(&names.map(|name| (name, Kind::File, "")))]);
+            let Sought::Found(node) = drive.find(r"C:\a.exe") else { panic!("not found") };
+            assert_eq!(node.detail.unwrap().interpreter_line.as_deref(), Some(names[1]));
+        }
     }
 
     #[test]
