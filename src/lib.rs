@@ -4,7 +4,7 @@
 //! stands above it (`tests/offline/architecture.rs` holds that).
 //!
 //! Words: [`digest`], [`platform`], [`reference`](mod@reference), [`printable`], [`spelling`], [`toml_file`],
-//! [`verdict`]. Bytes: [`layer`] (one layer's bytes become its index), [`cache`],
+//! [`verdict`]. Panics of others: [`panics`]. Bytes: [`layer`] (one layer's bytes become its index), [`cache`],
 //! [`runtime_config`], [`image`] (where the bytes come from).
 //! Knowledge: [`rootfs`], [`tables`], [`shell`] (what start-up files do to `PATH`), [`linker`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. Running an
 //! image: [`engine`]. What a person or a program sees: [`report`], [`cli`].
@@ -17,6 +17,8 @@ pub mod reference;
 pub mod spelling;
 mod tls;
 pub mod verdict;
+
+pub mod panics;
 
 pub mod toml_file;
 

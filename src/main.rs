@@ -2,5 +2,5 @@
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 fn main() -> std::process::ExitCode {
-    imglint::cli::run()
+    imglint::cli::run_guarded()
 }

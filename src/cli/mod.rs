@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
+use crate::panics;
 use args::{Arguments, Color, Command};
 
 /// Why a command could not be carried out, for people: one line, exit code 2.
@@ -35,6 +36,15 @@ impl From<crate::catalog::Error> for Failure {
     fn from(error: crate::catalog::Error) -> Self {
         Self(error.to_string())
     }
+}
+
+/// Carries out what the process's arguments ask. A panic ends it with one line and exit code 2, as an error does.
+#[must_use]
+pub fn run_guarded() -> ExitCode {
+    panics::report_in_one_line();
+    let code = std::panic::catch_unwind(run).unwrap_or_else(|_| ExitCode::from(2));
+    // Of a thread that nobody waits for, too.
+    if panics::is_one_reported() { ExitCode::from(2) } else { code }
 }
 
 /// Carries out what the process's arguments ask.

@@ -22,6 +22,7 @@ use crate::image::read::{Depth, ReadOptions, verified};
 use crate::image::registry::{self, RegistryOptions, StreamLimits};
 use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
 use crate::layer::LayerIndex;
+use crate::panics::caught;
 use crate::parameters::size;
 use crate::printable::{excerpt, printable};
 use crate::reference::{ImageReference, NotAReference};
@@ -100,7 +101,10 @@ impl<'a> Reader<'a> {
     pub(super) fn read(&self, given: &str) -> Result<Vec<ReadImage>, String> {
         let reference: ImageReference =
             given.parse().map_err(|error: NotAReference| about(given, &error.to_string()))?;
-        self.read_reference(&reference).map_err(|error| about(given, &error.to_string()))
+        // What one image brings about is no matter of the others.
+        let read = caught(|| self.read_reference(&reference).map_err(|error| error.to_string()));
+        let read = read.unwrap_or_else(|panic| Err(format!("internal error: {panic}; please report it")));
+        read.map_err(|error| about(given, &error))
     }
 
     fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<ReadImage>> {
