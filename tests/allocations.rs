@@ -113,3 +113,39 @@ fn decompressing_takes_the_same_for_any_length() {
         stored.iter().map(|stored| peak(|| index(decompress::open_proven(&stored[..]).unwrap().1)).1).collect();
     assert!(peaks[1] < peaks[0] + (64 << 10), "{peaks:?}");
 }
+
+/// What somebody has put into a cache takes no more memory than is meant for entries, whatever it says of itself.
+#[test]
+fn a_forged_entry_takes_no_more_than_is_meant_for_entries() {
+    use imglint::cache::{Cache, StoredLayer};
+    use imglint::digest::Digest;
+    use support::forged_entries as forged;
+
+    let _alone = alone();
+    let layer = Digest::of(b"layer");
+    let stored = StoredLayer { digest: &layer, bytes: 1, table: None };
+    let taken = |entry: Vec<u8>| {
+        let folder = tempfile::tempdir().unwrap();
+        forged::put(folder.path(), &forged::name(&layer), &entry);
+        let cache = Cache::in_folder(folder.path().to_owned(), 1 << 20);
+        drop(entry);
+        let (found, bytes) = peak(|| cache.layer(stored, |_| true, || Err("absent")).map(|index| index.len()));
+        (found.ok(), bytes)
+    };
+    let (found, bytes) = taken(forged::with_empty_names(&layer, 1, 1000));
+    assert!(found == Some(1) && bytes < 1 << 20, "{found:?}, {bytes} bytes");
+    // One byte each as stored, twenty-four here. The bytes themselves are what is unpacked.
+    let (found, bytes) = taken(forged::with_empty_names(&layer, 1, 30_000_000));
+    assert!(found.is_none() && bytes < 40 << 20, "{found:?}, {bytes} bytes");
+    // A list that only says that it is long.
+    let name = forged::name(&layer);
+    let (found, bytes) = taken(forged::entry(&name, &[&[1, 0, 0][..], &[0xff; 9], &[1]].concat()));
+    assert!(found.is_none() && bytes < 1 << 20, "{found:?}, {bytes} bytes");
+    // An entry that only says that it is large, and one that is.
+    for claimed in [1 << 30, u64::MAX] {
+        let (found, bytes) = taken(forged::packed(&name, &[0; 1000], claimed));
+        assert!(found.is_none() && bytes < 1 << 20, "{found:?}, {bytes} bytes");
+    }
+    let (found, bytes) = taken(vec![b'x'; 20 << 20]);
+    assert!(found.is_none() && bytes < 1 << 20, "{found:?}, {bytes} bytes");
+}

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
-use super::{Store, lock};
+use bytes::Bytes;
+
+use super::{Loaded, Store, lock};
 
 /// Entries up to a limit; the oldest goes first.
 pub(super) struct MemoryStore {
@@ -13,7 +15,7 @@ pub(super) struct MemoryStore {
 
 #[derive(Default)]
 struct Kept {
-    entries: HashMap<String, Vec<u8>>,
+    entries: HashMap<String, Bytes>,
     order: VecDeque<String>,
     bytes: usize,
 }
@@ -25,11 +27,12 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn get(&self, name: &str) -> Option<Vec<u8>> {
-        lock(&self.kept).entries.get(name).cloned()
+    fn get(&self, name: &str) -> Option<Loaded> {
+        let bytes = lock(&self.kept).entries.get(name).cloned()?;
+        Some(Loaded { bytes, _pass: None })
     }
 
-    fn put(&self, name: &str, bytes: Vec<u8>) {
+    fn put(&self, name: &str, bytes: Bytes) {
         let mut kept = lock(&self.kept);
         kept.bytes += bytes.len();
         match kept.entries.insert(name.to_owned(), bytes) {

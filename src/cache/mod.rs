@@ -4,29 +4,44 @@
 //! layer as stored, in an engine the DiffID; of a layer that was fetched in part it is proven by the table of contents that a
 //! manifest names, and kept for those that name the same. What is kept was verified before (but for starts of layers, which
 //! cannot be, and are kept on this machine only), and is believed only if the entry is whole and was made by the same code
-//! ([`FORMAT`]).
+//! ([`FORMAT`]). With a key it is believed only if its maker has the key, too; if layers are to be verified, only if it was
+//! made by this process.
 
 mod entry;
 mod folder;
+mod gate;
+mod key;
 mod memory;
+mod metered;
 mod place;
+#[cfg(feature = "shared-cache")]
 mod shared;
+#[cfg(not(feature = "shared-cache"))]
+#[path = "without_shared.rs"]
+mod shared;
+mod usage;
 
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::digest::{Digest, Hasher};
 use crate::layer::LayerIndex;
+use crate::layer::allowance::Drawn;
+use entry::Entries;
 use folder::FolderStore;
 pub use folder::folder_of_this_machine;
+use gate::Pass;
+pub use key::Key;
+use key::Seal;
 use memory::MemoryStore;
 pub use place::{NotAPlace, Place};
-use shared::SharedStore;
+pub use usage::Usage;
 
 /// Changes whenever the code that makes indexes does (`tests/offline/cache.rs` holds that).
 pub const FORMAT: &str = include_str!("format.txt");
@@ -47,16 +62,72 @@ const KINDS: [&str; 7] = [BLOB, PART, START, LAYER, IMAGE, LAYERS_OF, DOCUMENT];
 /// How much images of one run share without another place, in bytes of compressed indexes: some hundred large layers.
 pub const SHARED: usize = 32 << 20;
 
+/// Who says where the cache is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NamedBy {
+    /// Nobody: it is where this machine keeps such things.
+    #[default]
+    Nobody,
+    /// A variable of the environment.
+    Environment,
+    /// The command line. What it names is used, whoever else can write there.
+    CommandLine,
+}
+
+/// How a cache is used.
+#[derive(Clone, Debug, Default)]
+pub struct CacheOptions {
+    /// Who says where it is.
+    pub named_by: NamedBy,
+    /// How much is kept in a folder, in bytes.
+    pub limit: u64,
+    /// The key of those who may put entries into it.
+    pub key: Option<Key>,
+    /// How long one question to a store may take, if that is shorter than usual.
+    pub timeout: Option<Duration>,
+    /// Believe no index that another process made, so that every layer is read and verified.
+    pub verifies: bool,
+}
+
+/// The address of a store, or what the environment says of it, is wrong. The message has no secrets.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misconfigured(String);
+
+/// Why a shared store cannot be opened: the end of a sentence, without secrets.
+enum Trouble {
+    /// What the user says of it is wrong.
+    #[cfg(feature = "shared-cache")]
+    Wrong(String),
+    /// It cannot be used as it is now.
+    Unusable(String),
+}
+
+#[cfg(feature = "shared-cache")]
+impl Trouble {
+    fn into_text(self) -> String {
+        match self {
+            Self::Wrong(why) | Self::Unusable(why) => why,
+        }
+    }
+}
+
 /// Where entries are kept, by name.
 trait Store: Send + Sync {
     /// The bytes of an entry as they were put there, if they still are.
-    fn get(&self, name: &str) -> Option<Vec<u8>>;
+    fn get(&self, name: &str) -> Option<Loaded>;
     /// Keeps an entry, or does not: nothing depends on it.
-    fn put(&self, name: &str, bytes: Vec<u8>);
-    /// Ends what is still going on; tells why the store was of no use, if it was not.
-    fn finish(&self) -> Option<String> {
-        None
+    fn put(&self, name: &str, bytes: Bytes);
+    /// Ends what is still going on. Returns what the user should know, in whole sentences.
+    fn finish(&self) -> Vec<String> {
+        Vec::new()
     }
+}
+
+/// The bytes of an entry, and the right to hold them in memory.
+struct Loaded {
+    bytes: Bytes,
+    _pass: Option<Pass>,
 }
 
 /// A layer as a manifest names it.
@@ -81,81 +152,76 @@ impl StoredLayer<'_> {
     }
 }
 
-/// How much a cache holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// How many entries.
-    pub entries: usize,
-    /// Their size as stored, in bytes.
-    pub bytes: u64,
-}
-
-impl Usage {
-    /// What the cache at this place holds.
-    ///
-    /// # Errors
-    /// It cannot be reached.
-    pub fn of(place: &Place) -> io::Result<Self> {
-        match (place, shared::open(place).map_err(io::Error::other)?) {
-            (_, Some(far)) => far.usage().map_err(io::Error::other),
-            (Place::Folder(folder), _) => Ok(folder::usage(folder)),
-            _ => Ok(Self::default()),
-        }
-    }
-
-    /// Removes what the cache at this place holds, of all formats; what else is there stays. Gives what was removed.
-    ///
-    /// # Errors
-    /// It cannot be reached, or an entry cannot be removed.
-    pub fn clear(place: &Place) -> io::Result<Self> {
-        match (place, shared::open(place).map_err(io::Error::other)?) {
-            (_, Some(far)) => far.clear().map_err(io::Error::other),
-            (Place::Folder(folder), _) => folder::clear(folder),
-            _ => Ok(Self::default()),
-        }
-    }
-}
-
 /// Kept layer indexes.
 pub struct Cache {
     store: Box<dyn Store>,
+    entries: Entries,
     /// One lock a layer that is being read, so that no other image reads it at the same time.
     reading: Mutex<HashMap<String, Arc<Mutex<()>>>>,
-    trouble: Option<String>,
-    /// For what nothing proves, where other machines write to the store.
+    warnings: Vec<String>,
+    /// What this process itself has made. For what nothing proves where other machines write to the store, and for all
+    /// indexes if it `verifies`.
     own: Option<MemoryStore>,
+    verifies: bool,
 }
 
 impl Cache {
-    /// A cache at a place; `limit` is for folders. One that cannot be reached is told of by [`Cache::finish`], and kept
-    /// in memory.
-    #[must_use]
-    pub fn at(place: &Place, limit: u64) -> Self {
-        match (place, shared::open(place)) {
-            (Place::Folder(folder), _) => Self::in_folder(folder.clone(), limit),
-            (_, Ok(Some(far))) => {
-                Self { own: Some(MemoryStore::new(SHARED)), ..Self::new(Box::new(SharedStore::new(far))) }
-            }
-            (_, Ok(None)) => Self::in_memory(SHARED),
-            (_, Err(why)) => Self { trouble: Some(why), ..Self::in_memory(SHARED) },
-        }
+    /// A cache at a place. [`Cache::finish`] says why one cannot be used; it is then kept in memory.
+    ///
+    /// # Errors
+    /// The address, or what the environment says of the store, is wrong.
+    pub fn at(place: &Place, options: CacheOptions) -> Result<Self, Misconfigured> {
+        let CacheOptions { named_by, limit, key, timeout, verifies } = options;
+        let seal = key.map_or(Seal::Checksum, Seal::Key);
+        let of_no_use = |why: String| format!("the cache {} is of no use: {why}", place.printable());
+        let mut warnings = Vec::new();
+        let (store, is_far): (Box<dyn Store>, bool) = match place {
+            Place::Folder(folder) => match folder::checked(folder, named_by) {
+                Ok(folder) => (Box::new(FolderStore::new(folder, seal.folder(), limit)), false),
+                Err(refused) => {
+                    warnings.push(of_no_use(refused.to_string()));
+                    (Box::new(MemoryStore::new(SHARED)), false)
+                }
+            },
+            Place::Bucket(_) | Place::Redis(_) => match shared::store(place, seal.folder(), timeout) {
+                Ok((store, notes)) => {
+                    warnings.extend(notes);
+                    (store, true)
+                }
+                #[cfg(feature = "shared-cache")]
+                Err(Trouble::Wrong(why)) => return Err(Misconfigured(why)),
+                Err(Trouble::Unusable(why)) => {
+                    warnings.push(of_no_use(why));
+                    (Box::new(MemoryStore::new(SHARED)), false)
+                }
+            },
+        };
+        let own = (is_far || verifies).then(|| MemoryStore::new(SHARED));
+        Ok(Self { warnings, own, verifies, ..Self::new(store, seal) })
     }
 
     /// A cache in a folder, which is made once there is something to keep. It is kept below `limit` bytes when it is
     /// dropped.
     #[must_use]
     pub fn in_folder(folder: PathBuf, limit: u64) -> Self {
-        Self::new(Box::new(FolderStore::new(folder, limit)))
+        Self::new(Box::new(FolderStore::new(folder, Seal::Checksum.folder(), limit)), Seal::Checksum)
     }
 
     /// A cache that is gone with this process, of at most `limit` bytes.
     #[must_use]
     pub fn in_memory(limit: usize) -> Self {
-        Self::new(Box::new(MemoryStore::new(limit)))
+        Self::new(Box::new(MemoryStore::new(limit)), Seal::Checksum)
     }
 
-    fn new(store: Box<dyn Store>) -> Self {
-        Self { store, reading: Mutex::new(HashMap::new()), trouble: None, own: None }
+    fn new(store: Box<dyn Store>, seal: Seal) -> Self {
+        Self {
+            store,
+            entries: Entries::new(seal),
+            reading: Mutex::new(HashMap::new()),
+            warnings: Vec::new(),
+            own: None,
+            verifies: false,
+        }
     }
 
     /// The index of a layer: the kept one if it `is_enough`, else what `read` gives, which is then kept. Whoever asks for a
@@ -172,9 +238,9 @@ impl Cache {
         let turn = self.turn(&layer.whole());
         let _turn = lock(&turn);
         let known = |name: &str, is_part: bool| {
-            let (bytes, index): (u64, LayerIndex) = self.get(name)?;
+            let ((bytes, index), drawn): ((u64, LayerIndex), Drawn) = self.believed(name)?;
             let is_it = bytes == layer.bytes && index.is_part() == is_part && index.is_sound();
-            (is_it && is_enough(&index)).then(|| Arc::new(index))
+            (is_it && is_enough(&index)).then(|| Arc::new(index.occupying(drawn)))
         };
         let found = known(&layer.whole(), false).or_else(|| known(&layer.part()?, true));
         if let Some(index) = found {
@@ -204,19 +270,19 @@ impl Cache {
         asked: &str,
         read: impl FnOnce() -> Result<Option<(Arc<LayerIndex>, bool)>, E>,
     ) -> Result<Option<(Arc<LayerIndex>, bool)>, E> {
-        let store = self.own.as_ref().map_or(&*self.store, |own| own);
+        let store: &dyn Store = self.own.as_ref().map_or(&*self.store, |own| own);
         let name = name(START, &Digest::of(asked.as_bytes()));
         let turn = self.turn(&name);
         let _turn = lock(&turn);
-        let kept = store.get(&name).and_then(|bytes| entry::decode::<(LayerIndex, bool)>(&name, &bytes));
-        if let Some((index, is_whole)) = kept.filter(|(index, _)| index.is_sound()) {
-            return Ok(Some((Arc::new(index), is_whole)));
+        let kept = self.decoded::<(LayerIndex, bool)>(store, &name);
+        if let Some(((index, is_whole), drawn)) = kept.filter(|((index, _), _)| index.is_sound()) {
+            return Ok(Some((Arc::new(index.occupying(drawn)), is_whole)));
         }
         let found = read()?;
         if let Some((index, is_whole)) = &found
-            && let Some(bytes) = entry::encode(&name, &(index.as_ref(), is_whole))
+            && let Some(bytes) = self.entries.encode(&name, &(index.as_ref(), is_whole))
         {
-            store.put(&name, bytes);
+            store.put(&name, bytes.into());
         }
         Ok(found)
     }
@@ -229,7 +295,8 @@ impl Cache {
         }
     }
 
-    /// Whether all layers of the image with this configuration are known whole.
+    /// Whether all layers of the image with this configuration are kept whole. That says where reading it is quick, no
+    /// more.
     #[must_use]
     pub fn has_layers_of(&self, configuration: &Digest) -> bool {
         let layers: Option<Vec<Digest>> = self.get(&name(LAYERS_OF, configuration));
@@ -240,8 +307,8 @@ impl Cache {
     /// The index of the layer with this DiffID.
     #[must_use]
     pub fn index(&self, diff_id: &Digest) -> Option<Arc<LayerIndex>> {
-        let index: LayerIndex = self.get(&name(LAYER, diff_id))?;
-        (index.diff_id.as_ref() == Some(diff_id) && index.is_sound()).then(|| Arc::new(index))
+        let (index, drawn): (LayerIndex, Drawn) = self.believed(&name(LAYER, diff_id))?;
+        (index.diff_id.as_ref() == Some(diff_id) && index.is_sound()).then(|| Arc::new(index.occupying(drawn)))
     }
 
     /// Keeps an index, if it has a DiffID to keep it by.
@@ -254,7 +321,7 @@ impl Cache {
     /// What was kept of an image by its id.
     #[must_use]
     pub fn image<T: DeserializeOwned>(&self, id: &Digest) -> Option<T> {
-        self.get(&name(IMAGE, id))
+        self.believed(&name(IMAGE, id)).map(|(image, _)| image)
     }
 
     /// A manifest or a configuration with this digest.
@@ -276,10 +343,10 @@ impl Cache {
         self.put(&name(IMAGE, id), kept);
     }
 
-    /// Ends what is still being kept, and tells why nothing could be, if so: the end of a sentence.
+    /// Ends what is still being kept. Returns what the user should know of the cache, in whole sentences.
     #[must_use]
-    pub fn finish(&self) -> Option<String> {
-        self.trouble.clone().or_else(|| self.store.finish())
+    pub fn finish(&self) -> Vec<String> {
+        self.warnings.iter().cloned().chain(self.store.finish()).collect()
     }
 
     /// Held while something is read, by name.
@@ -287,14 +354,27 @@ impl Cache {
         Arc::clone(lock(&self.reading).entry(name.to_owned()).or_default())
     }
 
+    /// An entry that proves itself.
     fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        entry::decode(name, &self.store.get(name)?)
+        self.decoded(&*self.store, name).map(|(value, _)| value)
+    }
+
+    /// An entry of which nothing but its seal says that it is right.
+    fn believed<T: DeserializeOwned>(&self, name: &str) -> Option<(T, Drawn)> {
+        let own = self.own.as_ref().filter(|_| self.verifies);
+        self.decoded(own.map_or(&*self.store, |own| own), name)
+    }
+
+    fn decoded<T: DeserializeOwned>(&self, store: &dyn Store, name: &str) -> Option<(T, Drawn)> {
+        self.entries.decode(name, &store.get(name)?.bytes)
     }
 
     fn put(&self, name: &str, value: &impl Serialize) {
-        if let Some(bytes) = entry::encode(name, value) {
-            self.store.put(name, bytes);
+        let Some(bytes) = self.entries.encode(name, value).map(Bytes::from) else { return };
+        if let Some(own) = self.own.as_ref().filter(|_| self.verifies) {
+            own.put(name, bytes.clone());
         }
+        self.store.put(name, bytes);
     }
 }
 
@@ -307,113 +387,4 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::fs;
-
-    use super::*;
-    use crate::layer::scan;
-
-    fn index() -> Arc<LayerIndex> {
-        Arc::new(scan(&[0_u8; 1024][..]).unwrap())
-    }
-
-    fn digest(text: &str) -> Digest {
-        Digest::of(text.as_bytes())
-    }
-
-    fn stored(digest: &Digest, bytes: u64) -> StoredLayer<'_> {
-        StoredLayer { digest, bytes, table: None }
-    }
-
-    /// How often a layer is read if it is asked for.
-    fn reads(cache: &Cache, text: &str, bytes: u64) -> usize {
-        let mut count = 0;
-        let read = || {
-            count += 1;
-            Ok::<_, Infallible>(index())
-        };
-        let found = cache.layer(stored(&digest(text), bytes), |_| true, read).unwrap();
-        assert_eq!(found, index());
-        count
-    }
-
-    #[test]
-    fn what_was_read_is_read_no_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let on_disk = || Cache::in_folder(folder.path().join("new/cache"), 1 << 20);
-        let cache = on_disk();
-        assert_eq!([reads(&cache, "a", 9), reads(&cache, "a", 9), reads(&on_disk(), "a", 9)], [1, 0, 0]);
-        assert_eq!(reads(&cache, "a", 8), 1, "another size is another claim");
-        let memory = Cache::in_memory(1 << 20);
-        assert_eq!([reads(&memory, "a", 9), reads(&memory, "a", 9), reads(&memory, "b", 9)], [1, 0, 1]);
-        assert_eq!([reads(&Cache::in_memory(0), "a", 9), reads(&Cache::in_memory(0), "a", 9)], [1, 1]);
-    }
-
-    #[test]
-    fn what_is_damaged_or_of_another_name_is_read_again_and_mended() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::in_folder(folder.path().to_owned(), 1 << 20);
-        let files = || -> Vec<PathBuf> {
-            let mut all: Vec<_> =
-                fs::read_dir(folder.path().join(FORMAT.trim())).unwrap().map(|entry| entry.unwrap().path()).collect();
-            all.sort();
-            all
-        };
-        reads(&cache, "a", 9);
-        assert_eq!(files().len(), 1);
-        for file in files() {
-            let whole = fs::read(&file).unwrap();
-            for at in [0, 10, whole.len() - 1] {
-                let mut damaged = whole.clone();
-                damaged[at] ^= 1;
-                fs::write(&file, &damaged).unwrap();
-                assert_eq!(reads(&cache, "a", 9), 1, "{} at {at}", file.display());
-                assert_eq!(fs::read(&file).unwrap(), whole);
-            }
-            fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-            assert_eq!(reads(&cache, "a", 9), 1);
-        }
-        reads(&cache, "b", 9);
-        let [a, b] = ["a", "b"].map(|text| folder.path().join(FORMAT.trim()).join(name(BLOB, &digest(text))));
-        fs::copy(a, &b).unwrap();
-        assert_eq!(reads(&cache, "b", 9), 1, "an entry says whose it is");
-    }
-
-    #[test]
-    fn the_least_recently_used_goes_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::in_folder(folder.path().to_owned(), 1 << 20);
-        cache.keep_image(&digest("old"), &"x");
-        cache.keep_image(&digest("new"), &"y");
-        let path = |text: &str| folder.path().join(FORMAT.trim()).join(name(IMAGE, &digest(text)));
-        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(9000);
-        for text in ["old", "new"] {
-            fs::File::options().write(true).open(path(text)).unwrap().set_modified(old).unwrap();
-        }
-        assert_eq!(cache.image::<String>(&digest("old")).as_deref(), Some("x"), "which is a use");
-        drop(cache);
-        let size = fs::metadata(path("old")).unwrap().len();
-        let cache = Cache::in_folder(folder.path().to_owned(), size + size / 2);
-        cache.keep_image(&digest("third"), &"z");
-        drop(cache);
-        assert_eq!(["old", "new", "third"].map(|text| path(text).exists()), [false, false, true]);
-    }
-
-    #[test]
-    fn a_layer_that_is_being_read_is_waited_for() {
-        let cache = Cache::in_memory(1 << 20);
-        let count = std::sync::atomic::AtomicUsize::new(0);
-        let read = || {
-            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            Ok::<_, Infallible>(index())
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| cache.layer(stored(&digest("a"), 9), |_| true, read).unwrap());
-            }
-        });
-        assert_eq!(count.into_inner(), 1);
-    }
-}
+mod tests;

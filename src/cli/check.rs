@@ -83,7 +83,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let plan = Plan::new(arguments)?;
     progress::show(&plan.sources, arguments.quiet);
     let wanted = wanted(&arguments.programs, plan.targets.iter().map(|target| &target.parameters))?;
-    let reader = Reader::new(&plan.sources, wanted, &plan.targets, plan.fail_on, plan.images.len());
+    let reader = Reader::new(&plan.sources, wanted, &plan.targets, plan.fail_on, plan.images.len())?;
     let runner = || Runner::new(&arguments.run, &arguments.programs, &plan.sources).map(Mutex::new);
     let runner = arguments.run.run.then(runner).transpose()?;
     let results = results(&plan, &reader, runner.as_ref());
@@ -97,7 +97,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     }
     let mut report = Report::new(started.to_string(), start.elapsed(), results);
     report.warnings = plan.gate.apply(&mut report, jiff::tz::Offset::UTC.to_datetime(started).date());
-    report.warnings.extend(reader.cache_trouble());
+    report.warnings.extend(reader.cache_warnings());
     // The report for people says it itself.
     let is_told =
         !arguments.quiet && plan.reports.iter().all(|one| one.file.is_some() || one.format == ReportFormat::Text);
@@ -170,10 +170,10 @@ pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
     progress::show(&sources, false);
     let targets = plan::targets(&arguments.target, &[], &sources, &config)?;
     let wanted = wanted(&arguments.programs, targets.iter().map(|target| &target.parameters))?;
-    let reader = Reader::new(&sources, wanted, &targets, FailOn::Error, 1);
+    let reader = Reader::new(&sources, wanted, &targets, FailOn::Error, 1)?;
     let images = reader.read(&arguments.image).map_err(Failure)?;
-    if let Some(trouble) = reader.cache_trouble() {
-        super::complain(&format!("warning: {trouble}"));
+    for warning in reader.cache_warnings() {
+        super::complain(&format!("warning: {warning}"));
     }
     for ReadImage { report, facts, .. } in images {
         let document = serde_json::json!({ "image": report, "facts": facts });

@@ -21,8 +21,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 
 use crate::panics;
 use args::{Arguments, Color, Command};
@@ -50,7 +50,7 @@ pub fn run_guarded() -> ExitCode {
 /// Carries out what the process's arguments ask.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::of_this_process() {
         Ok(arguments) => arguments,
         Err(error) => return wrong_arguments(&error),
     };
@@ -88,9 +88,18 @@ fn wrong_arguments(error: &clap::Error) -> ExitCode {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let told: Vec<&str> =
         lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
-    let told = told.join(" ").replace(" tip: ", "; ");
+    let told = without_logins(&told.join(" ").replace(" tip: ", "; "));
     complain(&format!("{} (see imglint --help)", told.strip_prefix("error: ").unwrap_or(&told)));
     ExitCode::from(2)
+}
+
+/// The text without what stands before the host of an address: it may be an argument that is in the wrong place.
+fn without_logins(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("://") else { return text.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{before}://…@{rest}"),
+        None => text.to_owned(),
+    }
 }
 
 /// Whether somebody has asked for the end.

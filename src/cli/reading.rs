@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Failure;
 use super::args::SourceArguments;
 use super::check::Target;
 use super::progress::Reading;
@@ -24,7 +25,7 @@ use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
 use crate::layer::LayerIndex;
 use crate::panics::caught;
 use crate::parameters::size;
-use crate::printable::{excerpt, printable};
+use crate::printable::excerpt;
 use crate::reference::{ImageReference, NotAReference};
 use crate::report::{ImageReport, LayerRead};
 use crate::rootfs::windows::{WindowsFiles, WindowsLayer, fold};
@@ -44,6 +45,7 @@ pub(super) struct Reader<'a> {
     jobs: usize,
     images_at_once: usize,
     cache: Option<Arc<Cache>>,
+    warnings: Vec<String>,
     wanted: Wanted,
     /// For whom facts are gathered: what decides nothing for them is not fetched.
     targets: &'a [Target],
@@ -61,13 +63,16 @@ pub(super) struct ReadImage {
 
 impl<'a> Reader<'a> {
     /// For so many images.
+    ///
+    /// # Errors
+    /// What is said of the cache is wrong.
     pub(super) fn new(
         arguments: &'a SourceArguments,
         wanted: Wanted,
         targets: &'a [Target],
         fail_on: FailOn,
         images: usize,
-    ) -> Self {
+    ) -> Result<Self, Failure> {
         // While the network is waited for.
         tables::read_ahead();
         // One layer keeps a core busy; a second one hides the waiting for the network.
@@ -75,7 +80,7 @@ impl<'a> Reader<'a> {
         let all_jobs = arguments.jobs.map_or(cores.clamp(2, 4), usize::from);
         let images_at_once = all_jobs.min(images).max(1);
         let jobs = all_jobs.div_ceil(images_at_once);
-        let cache = arguments.cache.cache(images);
+        let (cache, warnings) = arguments.cache.cache(images, arguments.timeout, arguments.verify_layers)?;
         let options = SourceOptions {
             registry: RegistryOptions {
                 auth_file: arguments.registry_auth.clone(),
@@ -94,7 +99,7 @@ impl<'a> Reader<'a> {
             verify_layers: arguments.verify_layers,
             config_json: arguments.config_json.clone(),
         };
-        Self { arguments, options, jobs, images_at_once, cache, wanted, targets, fail_on }
+        Ok(Self { arguments, options, jobs, images_at_once, cache, warnings, wanted, targets, fail_on })
     }
 
     /// The images that somebody named, read; or why they cannot be, in one line that names them.
@@ -182,11 +187,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Why the cache was of no use, if it was not. Asked for when all is read.
-    pub(super) fn cache_trouble(&self) -> Option<String> {
-        let why = self.cache.as_ref()?.finish()?;
-        let place = self.arguments.cache.place.as_ref().map(ToString::to_string).unwrap_or_default();
-        Some(format!("the cache {} is of no use: {why}", printable(&place)))
+    /// What the user should know of the cache. Asked for when all is read.
+    pub(super) fn cache_warnings(&self) -> Vec<String> {
+        let of_cache = self.cache.iter().flat_map(|cache| cache.finish());
+        self.warnings.iter().cloned().chain(of_cache).collect()
     }
 
     /// How many images are read at a time.

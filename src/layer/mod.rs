@@ -3,6 +3,7 @@
 //! An index is a pure function of the layer's uncompressed bytes, so it can be kept by DiffID. It is made in one pass
 //! ([`scan`]) and nothing is written to disk.
 
+pub mod allowance;
 mod bounded_json;
 pub mod bundle;
 mod capture;

@@ -14,7 +14,7 @@ use imglint::layer::scan;
 use serde_json::{Value, json};
 
 /// A registry with these images, as `images:NUMBER`; its layers are damaged if `damaged` says so.
-fn registry(images: &[&TestImage], is_damaged: bool) -> LyingRegistry {
+pub(crate) fn registry(images: &[&TestImage], is_damaged: bool) -> LyingRegistry {
     let folder = tempfile::tempdir().unwrap();
     let mut stored = HashMap::new();
     for (number, image) in images.iter().enumerate() {

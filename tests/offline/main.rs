@@ -8,6 +8,9 @@ mod errors;
 mod facts;
 mod gate;
 mod hostile;
+mod hostile_caches;
+#[cfg(feature = "shared-cache")]
+mod hostile_stores;
 mod indexes;
 mod layers;
 mod lazy;

@@ -86,6 +86,49 @@ fn what_one_machine_has_read_the_others_do_not_fetch() {
 }
 
 #[test]
+fn who_has_another_key_or_none_does_not_use_what_those_with_the_key_have_read() {
+    for store in stores("keyed") {
+        let server = registry(&format!("keyed {store}"));
+        let image = format!("docker://{}/shared:1", server.host());
+        let key = tempfile::NamedTempFile::new().unwrap();
+        let check = |text: &str| {
+            let mut command = with(&store);
+            command.args(["check", "--report", "json", &image]);
+            if !text.is_empty() {
+                fs::write(key.path(), text).unwrap();
+                command.arg("--cache-key-file").arg(key.path());
+            }
+            let run = Run::of(&mut command);
+            assert_eq!(run.report()["warnings"], json!([]), "{store}");
+            blobs(&server)
+        };
+        let (first, other) = ("the first key, 16", "another key of 16");
+        assert_eq!([check(first), check(first)], [2, 2], "{store}");
+        assert_eq!([check(other), check(other), check(first)], [4, 4, 4], "{store}");
+        assert_eq!([check(""), check(""), check(other)], [6, 6, 6], "{store}");
+    }
+}
+
+#[test]
+fn a_redis_that_speaks_no_tls_or_wants_a_password_is_told_of_in_words() {
+    let Some(store) = real_part("a Redis server", "IMGLINT_TEST_REDIS") else { return };
+    let server = registry("words");
+    let host = store.rsplit('@').next().unwrap();
+    for (cache, expected) in [
+        (store.replace("redis://", "rediss://"), "does the server speak TLS? redis:// asks without"),
+        (format!("redis://{host}"), "the server wants a password"),
+        (format!("redis://:s3cr3t@{host}"), "the server refuses the name or the password"),
+        (format!("redis://name:s3cr3t@{host}"), "the server refuses the name or the password"),
+        (store.replace("/0", "/99999"), "the server says ERR "),
+    ] {
+        let warnings = check(&cache, &server).report()["warnings"].to_string();
+        assert!(warnings.contains(expected), "{warnings}");
+        let info = Run::of(with(&cache).args(["cache", "info"]));
+        assert!(info.one_clear_line().contains(expected) && !info.stderr.contains("s3cr3t"), "{}", info.stderr);
+    }
+}
+
+#[test]
 fn what_it_holds_is_told_and_removed_and_nothing_else() {
     let Some(_) = real_part("an S3 server", "IMGLINT_TEST_S3") else { return };
     let (store, below) = ("s3://imglint/told", "s3://imglint/told/below");

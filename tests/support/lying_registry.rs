@@ -264,7 +264,7 @@ fn request(reader: &mut impl BufRead) -> std::io::Result<Option<Seen>> {
     let length = seen.header("content-length").map_or(0, |text| text.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    seen.body = String::from_utf8(body).unwrap();
+    seen.body = String::from_utf8_lossy(&body).into_owned();
     Ok(Some(seen))
 }
 

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 pub mod caching;
 pub mod elf;
+pub mod fake_redis;
 pub mod file_systems;
+pub mod forged_entries;
 pub mod image;
 pub mod layer_model;
 pub mod lazy_layers;

@@ -6,11 +6,14 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use crate::cache::NamedBy;
 use crate::config::FailOn;
 use crate::report::ReportFormat;
 pub use sources::{CacheAction, CacheArguments, CacheCommandArguments, SourceArguments};
+pub use values::Unread;
 use values::{absolute_path, command_line, duration, key_value, report_target};
 
 /// Says, before a deployment does, whether a container image works as the image a CI/CD step runs in.
@@ -23,6 +26,35 @@ pub struct Arguments {
     /// When to colour what is printed.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "IMGLINT_COLOR")]
     pub color: Color,
+}
+
+impl Arguments {
+    /// The arguments of this process, and of its environment.
+    ///
+    /// # Errors
+    /// They are wrong, or ask for help.
+    pub fn of_this_process() -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let mut arguments = Self::from_arg_matches(&matches)?;
+        let named_by = matches.subcommand().map_or(NamedBy::Nobody, |(_, matches)| cache_is_named_by(matches));
+        match &mut arguments.command {
+            Command::Check(check) => check.sources.cache.named_by = named_by,
+            Command::Facts(facts) => facts.sources.cache.named_by = named_by,
+            Command::Cache(cache) => cache.named_by = named_by,
+            _ => {}
+        }
+        Ok(arguments)
+    }
+}
+
+/// Who says where the cache is.
+fn cache_is_named_by(matches: &ArgMatches) -> NamedBy {
+    let is_there = matches.try_contains_id("place").unwrap_or(false);
+    match is_there.then(|| matches.value_source("place")).flatten() {
+        Some(ValueSource::CommandLine) => NamedBy::CommandLine,
+        Some(ValueSource::EnvVariable) => NamedBy::Environment,
+        _ => NamedBy::Nobody,
+    }
 }
 
 const EXIT_CODES: &str = "\
@@ -281,8 +313,6 @@ pub struct ReportTarget {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::values::{duration, host, size};
-use crate::cache::Place;
+use super::values::{Unread, duration, host, size};
+use crate::cache::NamedBy;
 use crate::image::registry::RegistrySettings;
 use crate::platform::PlatformChoice;
 
@@ -49,7 +49,8 @@ pub struct SourceArguments {
     #[arg(long, env = "IMGLINT_FAIL_FAST")]
     pub fail_fast: bool,
     /// Verify layers as an engine does that pulls them: hold their content against the DiffIDs of the configuration,
-    /// too, and fetch those whole that could be fetched in part (eStargz, zstd:chunked).
+    /// too, and fetch those whole that could be fetched in part (eStargz, zstd:chunked). What a cache has of layers is
+    /// not used.
     #[arg(long, env = "IMGLINT_VERIFY_LAYERS")]
     pub verify_layers: bool,
     /// Fetch no layer that is larger, such as 500MB: what only it could tell is unknown.
@@ -88,9 +89,17 @@ pub struct SourceArguments {
 #[derive(Clone, Debug, Args)]
 pub struct CacheArguments {
     /// Where what was read of layers is kept: a folder, or a store that machines share, s3://BUCKET/PREFIX, gs://…,
-    /// az://…, redis://HOST. Default: imglint in the user's folder for caches.
+    /// az://…, redis://HOST. Default: imglint in the user's folder for caches. A folder in which others may have put
+    /// something is used only if it is named here, not by the variable.
     #[arg(long = "cache", value_name = "DIR|URL", env = "IMGLINT_CACHE", hide_env_values = true)]
-    pub place: Option<Place>,
+    pub place: Option<Unread>,
+    /// Who says where it is.
+    #[arg(skip)]
+    pub named_by: NamedBy,
+    /// A file with a key that all have who share the cache: only entries that were made with it are believed. At least
+    /// 16 bytes.
+    #[arg(long = "cache-key-file", value_name = "FILE", env = "IMGLINT_CACHE_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
     /// Keep nothing, and use nothing that was kept.
     #[arg(long, env = "IMGLINT_NO_CACHE")]
     pub no_cache: bool,
@@ -107,7 +116,13 @@ pub struct CacheCommandArguments {
     pub action: CacheAction,
     /// Where it is. Default: imglint in the user's folder for caches.
     #[arg(long = "cache", value_name = "DIR|URL", env = "IMGLINT_CACHE", hide_env_values = true)]
-    pub place: Option<Place>,
+    pub place: Option<Unread>,
+    /// Who says where it is.
+    #[arg(skip)]
+    pub named_by: NamedBy,
+    /// The file with the key of those who share the cache.
+    #[arg(long = "cache-key-file", value_name = "FILE", env = "IMGLINT_CACHE_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// What can be done with the cache.

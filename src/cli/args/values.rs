@@ -1,5 +1,7 @@
 //! Reads the values of arguments.
 
+use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,30 @@ use clap::builder::PossibleValue;
 use super::{CommandLine, ReportTarget};
 use crate::report::ReportFormat;
 use crate::spelling;
+
+/// A value that may hold a password: it is looked at later, since what is said of a wrong argument repeats its value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unread(OsString);
+
+impl Unread {
+    /// The value.
+    pub fn read(&self) -> &OsStr {
+        &self.0
+    }
+}
+
+impl From<OsString> for Unread {
+    fn from(value: OsString) -> Self {
+        Self(value)
+    }
+}
+
+impl fmt::Debug for Unread {
+    /// Without the value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unread")
+    }
+}
 
 pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -3,6 +3,7 @@
 use super::details::Details;
 use super::{Detail, Entry, Extent, Kind, LayerIndex, NONE, NewEntry};
 use crate::digest::Digest;
+use crate::layer::allowance::Occupied;
 use crate::layer::path::{ancestors, join, parent_and_name};
 use crate::layer::replay::{Extracted, Step, Target, replay};
 
@@ -92,6 +93,7 @@ impl IndexBuilder {
             opaque: sort(self.opaque),
             details: self.details.finish(),
             extents: self.extents,
+            occupied: Occupied::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::allowance::{Drawn, Occupied};
 use super::bundle::DotnetHost;
 use super::elf::ElfSummary;
 use super::hive::HiveSummary;
@@ -41,6 +42,8 @@ pub struct LayerIndex {
     details: Vec<Detail>,
     /// Of a layer that was fetched in part: where content lies that was left where it is, by entry.
     extents: Option<Vec<Extent>>,
+    /// The memory that it takes of a budget, if it was kept.
+    occupied: Occupied,
 }
 
 /// What a directory entry is.
@@ -233,6 +236,12 @@ impl<'a> EntryRef<'a> {
 }
 
 impl LayerIndex {
+    /// The same index, which occupies this memory of a budget for as long as it is used.
+    #[must_use]
+    pub fn occupying(self, drawn: Drawn) -> Self {
+        Self { occupied: Occupied::new(drawn), ..self }
+    }
+
     /// The entry at `path`, if this layer has one.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<EntryRef<'_>> {

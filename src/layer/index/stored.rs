@@ -1,7 +1,7 @@
 //! The form in which an index is kept: of each path only what it does not share with the one before, which is little.
 //!
-//! What is read may come from a store that others write to, so its lists are bounded as those of layers are; what is within
-//! one detail is bounded by the size of the entry only.
+//! What is read may come from a store that others write to, so its lists are bounded as those of layers are. How much
+//! memory all of it takes is bounded by the [`allowance`] of the thread that decodes it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,6 +13,7 @@ use super::builder::{MOST_ENTRIES, MOST_NAME_BYTES};
 use super::details::MOST_DETAILS;
 use super::{Detail, Entry, Extent, Kind, LayerIndex};
 use crate::digest::Digest;
+use crate::layer::allowance::{self, Occupied};
 
 /// An index as it is written.
 #[derive(Serialize)]
@@ -95,6 +96,7 @@ impl<'de> Deserialize<'de> for LayerIndex {
             opaque: kept.opaque.0,
             details: kept.details.0,
             extents: kept.extents.map(|extents| extents.0),
+            occupied: Occupied::default(),
         })
     }
 }
@@ -148,6 +150,9 @@ impl<'de> Visitor<'de> for EntriesVisitor {
             if shared > before_path.1 || start + bytes > 2 * MOST_NAME_BYTES || kept.entries.len() >= MOST_ENTRIES {
                 return Err(A::Error::custom("more names than any index has"));
             }
+            // The rest of the path and the link were taken when they were read.
+            allowance::take(shared as usize).map_err(A::Error::custom)?;
+            allowance::give_back(size_of::<StoredEntry<'_>>() - size_of::<Entry>());
             kept.names.extend_from_within(before_path.0 as usize..(before_path.0 + shared) as usize);
             kept.names.extend_from_slice(rest.as_bytes());
             // Twice MOST_NAME_BYTES is below u32::MAX.
