@@ -425,6 +425,7 @@ impl Ended {
             duration_ms: Some(millis(self.duration)),
             exit_code: self.exit_code,
             output: excerpt(self.output.trim(), LONGEST_OUTPUT),
+            observed: false,
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct RunReport {
     pub stages: Vec<StageReport>,
     /// Where this image was run otherwise than the target would.
     pub changed: Vec<String>,
-    /// Rules of which reading and running the image say different things: each a defect of imglint.
+    /// Rules of which reading and running the image say different things: a defect of imglint, or an image that pretends.
     #[serde(default)]
     pub disagreements: Vec<Disagreement>,
 }
@@ -67,9 +67,14 @@ pub struct StageReport {
     pub exit_code: Option<i64>,
     /// What was said last, or why the stage did not take place.
     pub output: String,
+    /// Whether imglint observed the outcome itself: the exit code, by the engine, of a program that imglint brought and
+    /// started as a container's first process. Any other outcome is what the image says of itself, which can only make a
+    /// verdict worse.
+    #[serde(default)]
+    pub observed: bool,
 }
 
-/// A rule that reading and running an image decide differently.
+/// A rule that reading and running an image decide differently. The verdict is undetermined then, unless the run is trusted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disagreement {
     /// The rule's id.
@@ -91,6 +96,7 @@ impl StageReport {
             duration_ms: None,
             exit_code: None,
             output: output.into(),
+            observed: false,
         }
     }
 }
