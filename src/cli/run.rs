@@ -25,7 +25,7 @@ const CLEARS_ENTRYPOINT: &str = "2021.2.124";
 /// None does, or the list cannot be printed.
 pub(super) fn engines(arguments: &EnginesArguments) -> Result<ExitCode, Failure> {
     let (mut list, mut silent) = (String::new(), Vec::new());
-    for answer in engine::all(arguments.engine.as_deref()) {
+    for answer in engine::all(arguments.engine.as_deref()).map_err(|misnamed| Failure(misnamed.why))? {
         match answer {
             Ok(Connection { about, endpoint, .. }) => {
                 let rootless = if about.is_rootless { ", rootless" } else { "" };

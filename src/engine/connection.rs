@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::Docker;
 use tokio::runtime::Runtime;
 
-use crate::image::endpoints::{Endpoint, endpoints, open};
+use crate::image::endpoints::{Endpoint, Misnamed, endpoints, open};
 use crate::printable::excerpt;
 
 /// How long an engine may take to say what it is.
@@ -41,26 +41,30 @@ pub struct About {
 #[derive(Debug)]
 pub struct Unreachable {
     /// Which.
-    pub endpoint: Endpoint,
+    pub endpoint: Box<Endpoint>,
     /// Why, a part of a sentence.
     pub why: String,
 }
 
 /// Asks every endpoint that there may be, in order.
-#[must_use]
-pub fn all(engine: Option<&str>) -> Vec<Result<Connection, Unreachable>> {
-    let ask = |endpoint: Endpoint| Connection::open(&endpoint).map_err(|why| Unreachable { endpoint, why });
-    endpoints(engine).into_iter().map(ask).collect()
+///
+/// # Errors
+/// An engine is named that cannot be found.
+pub fn all(engine: Option<&str>) -> Result<impl Iterator<Item = Result<Connection, Unreachable>>, Misnamed> {
+    let ask = |endpoint: Endpoint| {
+        Connection::open(&endpoint).map_err(|why| Unreachable { endpoint: Box::new(endpoint), why })
+    };
+    Ok(endpoints(engine)?.into_iter().map(ask))
 }
 
 impl Connection {
     /// The first engine that answers.
     ///
     /// # Errors
-    /// None does: a line that says what was tried.
+    /// None does: a line that says what was tried. Or an engine is named that cannot be found.
     pub fn first(engine: Option<&str>) -> Result<Self, String> {
         let mut tried = Vec::new();
-        for answer in all(engine) {
+        for answer in all(engine).map_err(|misnamed| misnamed.why)? {
             match answer {
                 Ok(connection) => return Ok(connection),
                 Err(silent) => tried.push(format!("{}: {}", silent.endpoint.url, silent.why)),
@@ -102,6 +106,16 @@ impl Connection {
         Ok(Self { docker, runtime, endpoint: endpoint.clone(), about })
     }
 
+    /// Asks the engine something, but waits no longer than this. The error is `None` where the time is over.
+    pub(super) fn asked<T>(
+        &self,
+        time: Duration,
+        work: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, Option<bollard::errors::Error>> {
+        let answer = self.runtime.block_on(async { tokio::time::timeout(time, work).await });
+        answer.map_err(|_| None)?.map_err(Some)
+    }
+
     /// Waits for something of the engine, but no longer than this.
     ///
     /// # Errors
@@ -111,11 +125,10 @@ impl Connection {
         time: Duration,
         work: impl Future<Output = Result<T, bollard::errors::Error>>,
     ) -> Result<T, String> {
-        match self.runtime.block_on(async { tokio::time::timeout(time, work).await }) {
-            Err(_) => Err(format!("{SILENCE}not within {} s", time.as_secs())),
-            Ok(Err(error)) => Err(said(&error)),
-            Ok(Ok(value)) => Ok(value),
-        }
+        self.asked(time, work).map_err(|error| match error {
+            None => format!("{SILENCE}not within {} s", time.as_secs()),
+            Some(error) => said(&error),
+        })
     }
 }
 

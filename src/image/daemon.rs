@@ -48,17 +48,23 @@ struct Daemon {
     fetched: Option<u64>,
 }
 
-/// Looks for an image called `name` in the engines that answer. Nothing if none answers or none has it.
+/// Looks for an image called `name` in the engines that answer. `None` if none answers or none has it.
 ///
 /// # Errors
-/// `name` is none that an engine takes, or `engine` names an engine that does not answer.
-pub fn find(name: &str, engine: Option<&str>) -> Result<Option<Found>> {
+/// `name` is none that an engine takes, `engine` names an engine that does not answer, or an engine is named that cannot
+/// be found. `is_needed` says whether an engine is needed: if not, a name that only a file gives is passed over.
+pub fn find(name: &str, engine: Option<&str>, is_needed: bool) -> Result<Option<Found>> {
     // The name becomes a part of a URL.
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte)) {
         return Err(Error::not_found(format!("{} is not a name of an engine's image", excerpt(name, 200))));
     }
+    let endpoints = match endpoints(engine) {
+        Ok(endpoints) => endpoints,
+        Err(misnamed) if misnamed.is_by_file && !is_needed => return Ok(None),
+        Err(misnamed) => return Err(Error::not_found(misnamed.why)),
+    };
     let mut silent = Vec::new();
-    for endpoint in endpoints(engine) {
+    for endpoint in endpoints {
         match ask(&endpoint, name) {
             Ok(Some(found)) => return Ok(Some(found)),
             Ok(None) => {}
@@ -76,7 +82,8 @@ pub fn find(name: &str, engine: Option<&str>) -> Result<Option<Found>> {
 /// What `find` tries, for an error message.
 #[must_use]
 pub fn tried(engine: Option<&str>) -> String {
-    endpoints(engine).into_iter().map(|endpoint| endpoint.url).collect::<Vec<_>>().join(", ")
+    let endpoints = endpoints(engine).unwrap_or_default();
+    endpoints.into_iter().map(|endpoint| endpoint.url).collect::<Vec<_>>().join(", ")
 }
 
 fn ask(endpoint: &Endpoint, name: &str) -> Result<Option<Found>, String> {

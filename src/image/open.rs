@@ -72,7 +72,7 @@ fn registry(name: &Name, options: &SourceOptions) -> Result<Opened> {
 
 /// The engine's image if it has one of that name, else the registry's.
 fn anywhere(given: &str, name: &Name, options: &SourceOptions, choice: &PlatformChoice) -> Result<Opened> {
-    match daemon::find(given, options.engine.as_deref())? {
+    match daemon::find(given, options.engine.as_deref(), false)? {
         Some(found) if found.is_of(choice) => {
             Ok(Opened { source: found.read(given, options)?, name: Some(name.clone()) })
         }
@@ -82,7 +82,7 @@ fn anywhere(given: &str, name: &Name, options: &SourceOptions, choice: &Platform
 
 fn engine(name: &str, options: &SourceOptions, choice: &PlatformChoice) -> Result<Opened> {
     let tried = daemon::tried(options.engine.as_deref());
-    let found = daemon::find(name, options.engine.as_deref())?
+    let found = daemon::find(name, options.engine.as_deref(), true)?
         .ok_or_else(|| Error::not_found(format!("no engine has an image {name} (tried {tried})")))?;
     if !found.is_of(choice) {
         return Err(Error::not_found(format!("the engine's image {name} is not of the platform that was asked for")));

@@ -14,7 +14,7 @@ pub enum Found {}
 ///
 /// # Errors
 /// `engine` names an engine.
-pub fn find(_name: &str, engine: Option<&str>) -> Result<Option<Found>> {
+pub fn find(_name: &str, engine: Option<&str>, _is_needed: bool) -> Result<Option<Found>> {
     match engine {
         Some(_) => Err(Error::new(ErrorKind::Unsupported, MISSING)),
         None => Ok(None),

@@ -4,6 +4,7 @@ mod architecture;
 mod cache;
 mod cli;
 mod docs;
+mod engines;
 mod errors;
 mod facts;
 mod gate;

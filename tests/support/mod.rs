@@ -51,7 +51,12 @@ pub fn program() -> Command {
     fs::create_dir_all(&home).unwrap();
     // Tests that are about what is kept say so.
     command.env("IMGLINT_NO_CACHE", "true");
-    for variable in ["DOCKER_HOST", "DOCKER_CONTEXT", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"] {
+    for variable in ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
+        command.env_remove(variable);
+    }
+    for variable in
+        ["CONTAINER_HOST", "CONTAINER_CONNECTION", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"]
+    {
         command.env_remove(variable);
     }
     for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {

@@ -285,8 +285,8 @@ pub struct RunArguments {
 /// Arguments of `imglint engines`.
 #[derive(Debug, Args)]
 pub struct EnginesArguments {
-    /// The engine: unix://PATH or tcp://HOST:PORT. Default: `DOCKER_HOST`, else the Docker context, else the usual
-    /// sockets.
+    /// The engine: unix://PATH or tcp://HOST:PORT. Default: `DOCKER_HOST`, else `DOCKER_CONTEXT`, `CONTAINER_HOST`, Docker's
+    /// current context, or the usual sockets.
     #[arg(long, value_name = "URL")]
     pub engine: Option<String>,
 }

@@ -19,8 +19,8 @@ pub struct SourceArguments {
     /// architecture, else linux/amd64, else all.
     #[arg(long, value_name = "PLATFORM", env = "IMGLINT_PLATFORM")]
     pub platform: Option<PlatformChoice>,
-    /// The engine: unix://PATH or tcp://HOST:PORT. Default: `DOCKER_HOST`, else the Docker context, else the usual
-    /// sockets.
+    /// The engine: unix://PATH or tcp://HOST:PORT. Default: `DOCKER_HOST`, else `DOCKER_CONTEXT`, `CONTAINER_HOST`, Docker's
+    /// current context, or the usual sockets.
     #[arg(long, value_name = "URL", env = "IMGLINT_ENGINE")]
     pub engine: Option<String>,
     /// Credentials in the form of Docker's config.json or Podman's auth.json.
