@@ -20,6 +20,8 @@ pub struct Connection {
     pub endpoint: Endpoint,
     /// What it is.
     pub about: About,
+    /// What tells it from other engines: its own id, or else where it listens.
+    pub(super) key: String,
 }
 
 /// What an engine is.
@@ -103,7 +105,10 @@ impl Connection {
             architecture: version.arch.unwrap_or_default(),
             is_rootless,
         };
-        Ok(Self { docker, runtime, endpoint: endpoint.clone(), about })
+        // Podman makes up another id for each answer.
+        let id = info.id.filter(|id| !is_podman && !id.is_empty()).map(|id| excerpt(&id, 200));
+        let key = id.unwrap_or_else(|| endpoint.url.clone());
+        Ok(Self { docker, runtime, endpoint: endpoint.clone(), about, key })
     }
 
     /// Asks the engine something, but waits no longer than this. The error is `None` where the time is over.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
-use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptionsBuilder};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, LogsOptionsBuilder, WaitContainerOptionsBuilder};
 use futures_util::StreamExt;
 
 use super::connection::Connection;
@@ -107,6 +107,8 @@ impl<'a> Container<'a> {
             log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log) }),
             ..HostConfig::default()
         };
+        let making = owner::making();
+        let identity = owner::identity(&making, connection)?;
         let body = ContainerCreateBody {
             image: Some(wanted.image.clone()),
             entrypoint: wanted.entrypoint.clone(),
@@ -114,14 +116,14 @@ impl<'a> Container<'a> {
             cmd: Some(wanted.command.clone()),
             env: Some(wanted.env.clone()),
             working_dir: Some(wanted.working_dir.clone()),
-            labels: Some(HashMap::from([(owner::LABEL.to_owned(), owner::own())])),
+            labels: Some(HashMap::from([(owner::LABEL.to_owned(), identity.label.clone())])),
             host_config: Some(host_config),
             ..ContainerCreateBody::default()
         };
-        let none = None::<bollard::query_parameters::CreateContainerOptions>;
-        let making = owner::making();
-        let made = connection.within(PATIENCE, connection.docker.create_container(none, body))?;
-        owner::created(&making, connection, &made.id);
+        let options = CreateContainerOptionsBuilder::new().name(&identity.name).build();
+        let made = connection.within(PATIENCE, connection.docker.create_container(Some(options), body));
+        let made = made.inspect_err(|why| owner::refused(&making, connection, &identity, why))?;
+        owner::created(&making, connection, &identity, &made.id);
         Ok(Self { connection, id: made.id })
     }
 

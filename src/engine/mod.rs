@@ -1,7 +1,7 @@
 //! Runs an image with a container engine as the target would: the only part that starts a container.
 //!
-//! Every container carries a label that names the process it belongs to, and is removed when its stage is over, when
-//! imglint is interrupted, or, if imglint was killed, by its next run.
+//! Every container has a name and a label that nobody can guess. It is removed when its stage is over, when imglint is
+//! interrupted, or, if imglint was killed, by the next run of the same user on the same machine.
 
 // What a run showed is read in reports whether or not this build can run an image.
 mod stage;
@@ -17,6 +17,8 @@ mod form;
 #[cfg(feature = "run")]
 mod host;
 #[cfg(feature = "run")]
+mod lease;
+#[cfg(feature = "run")]
 mod owner;
 #[cfg(feature = "run")]
 mod path;
@@ -28,6 +30,8 @@ mod probe;
 mod said;
 #[cfg(feature = "run")]
 mod script;
+#[cfg(feature = "run")]
+mod sweep;
 
 pub use stage::{Disagreement, EngineReport, Form, RunReport, StageReport};
 

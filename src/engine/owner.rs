@@ -1,71 +1,53 @@
-//! Whose a container and its folder are, and their end: after interrupts, and after runs that were killed.
+//! What this process has in engines and in the temporary folder, and its end: after each stage, and after interrupts.
+//!
+//! A container is known by a name and a label that nobody can guess. Both are noted in this process's [lease](Lease)
+//! before the engine is asked, so that what a killed run leaves is found by them, and nothing else is.
 
-use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
-
-use super::connection::Connection;
+use super::connection::{Connection, is_silent};
+use super::lease::{Lease, Thing, random_word};
+pub(super) use super::sweep::sweep;
+use super::sweep::{self, Fate};
 use crate::image::endpoints::Endpoint;
 
-/// The label that names the process a container belongs to.
+/// The label of a run's containers. Its value names user, machine and run.
 pub(super) const LABEL: &str = "io.imglint.owner";
-/// How the folders of runs are called; the owner follows.
-const PREFIX: &str = "imglint-run-";
-/// How long an engine may take to remove a container.
+/// How the names of containers and folders of runs begin.
+pub(super) const PREFIX: &str = "imglint-run-";
+/// How long the end of a process waits for what is being made.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-static OWNED: Mutex<Owned> = Mutex::new(Owned { is_ending: false, making: 0, active: Vec::new() });
-/// Told when something was made.
+static OWNED: Mutex<Owned> = Mutex::new(Owned { is_ending: false, making: 0, active: Vec::new(), lease: None });
+/// Notified when something was made.
 static MADE: Condvar = Condvar::new();
 
 struct Owned {
     /// Whether [`clean_up`] was called: nothing is made any more.
     is_ending: bool,
-    /// How many containers and folders are being made, and not in `active` yet.
+    /// How many containers and folders are being made, and are not complete yet.
     making: usize,
     /// What would be left behind if the process ended now.
     active: Vec<Active>,
+    /// Where it is noted. `None` as long as there is nothing to note, or where nothing can be noted.
+    lease: Option<Lease>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-enum Active {
-    Container(Box<Endpoint>, String),
-    Folder(PathBuf),
+struct Active {
+    thing: Thing,
+    /// The engine that has it, and the id there once it is known.
+    at: Option<(Box<Endpoint>, Option<String>)>,
 }
 
-/// This process: where its number counts, the number, and when it began, so that a later one of the same number is
-/// another.
-pub(super) fn own() -> String {
-    let pid = std::process::id();
-    format!("{}-{pid}-{}", here(), began(pid).unwrap_or_default())
-}
-
-/// This boot of this machine and this namespace of process numbers: only within one can a number be looked up.
-fn here() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    let namespace: String = namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
-    format!("{}.{namespace}", id.split('-').next().unwrap_or_default().trim())
-}
-
-/// When a process began, in ticks since the boot (proc(5), `/proc/PID/stat`, field 22); nothing if there is none.
-fn began(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in the second field may hold anything, even brackets.
-    let rest = &stat[stat.rfind(')')? + 1..];
-    rest.split_whitespace().nth(19).map(str::to_owned)
-}
-
-/// Whether an owner is a process that is still there. Of another machine that uses the same engine, or of another boot,
-/// nobody can tell: they count as alive.
-fn is_alive(owner: &str) -> bool {
-    let mut parts = owner.split('-');
-    let (Some(place), Some(pid), Some(start)) = (parts.next(), parts.next(), parts.next()) else { return true };
-    place != here() || pid.parse().ok().and_then(began).is_some_and(|began| began == start)
+/// What a container is called.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// Its name.
+    pub name: String,
+    /// The value of its [`LABEL`].
+    pub label: String,
 }
 
 /// Held while something is made, from before it is asked for until it is noted and complete.
@@ -83,68 +65,131 @@ pub(super) fn making() -> Making {
 
 impl Drop for Making {
     fn drop(&mut self) {
-        owned().making -= 1;
+        let mut owned = owned();
+        owned.making -= 1;
+        owned.end_lease();
         MADE.notify_all();
     }
 }
 
-/// A new folder for a run, which [`clean_up`] removes if it still is there.
+impl Owned {
+    fn note(&mut self, thing: Thing, at: Option<Box<Endpoint>>) {
+        if self.lease.is_none() {
+            self.lease = Lease::take();
+        }
+        if let Some(lease) = &mut self.lease {
+            lease.note(thing.clone());
+        }
+        self.active.push(Active { thing, at: at.map(|endpoint| (endpoint, None)) });
+    }
+
+    /// Forgets what is gone.
+    fn strike(&mut self, thing: &Thing) {
+        self.active.retain(|one| one.thing != *thing);
+        if let Some(lease) = &mut self.lease {
+            lease.strike(thing);
+        }
+        self.end_lease();
+    }
+
+    fn end_lease(&mut self) {
+        if self.making == 0
+            && let Some(lease) = self.lease.take_if(|lease| lease.is_settled())
+        {
+            lease.end();
+        }
+    }
+}
+
+/// A new folder for a run, which only its user can enter. [`clean_up`] removes it if it still is there.
 pub(super) fn folder(_: &Making) -> std::io::Result<PathBuf> {
-    let temporary = std::env::temp_dir();
-    let folder = (0..1000)
-        .map(|number| temporary.join(format!("{PREFIX}{}-{number}", own())))
-        .find(|folder| !folder.exists())
-        .ok_or_else(|| std::io::Error::other("too many runs at once"))?;
-    fs::create_dir(&folder)?;
-    remember(Active::Folder(folder.clone()));
-    Ok(folder)
+    let path = std::env::temp_dir().join(format!("{PREFIX}{}", random_word()?));
+    let thing = Thing::Folder { path: path.clone() };
+    owned().note(thing.clone(), None);
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&path).inspect_err(|_| owned().strike(&thing))?;
+    Ok(path)
 }
 
 /// Removes a run's folder.
 pub(super) fn remove_folder(folder: &Path) -> std::io::Result<()> {
-    let removed = fs::remove_dir_all(folder);
-    forget(&Active::Folder(folder.to_owned()));
-    removed
+    std::fs::remove_dir_all(folder)?;
+    owned().strike(&Thing::Folder { path: folder.to_owned() });
+    Ok(())
+}
+
+/// What a container is to be called. It is noted: whatever happens from now on, it is removed.
+///
+/// # Errors
+/// The system gives no random bytes: the rest of a sentence.
+pub(super) fn identity(_: &Making, connection: &Connection) -> Result<Identity, String> {
+    let word = random_word().map_err(|error| format!("there are no random bytes to name it by: {error}"))?;
+    let identity = Identity { name: format!("{PREFIX}{word}"), label: format!("{}-{word}", here()) };
+    owned().note(identity.thing(connection), Some(Box::new(connection.endpoint.clone())));
+    Ok(identity)
+}
+
+impl Identity {
+    fn thing(&self, connection: &Connection) -> Thing {
+        Thing::Container { name: self.name.clone(), label: self.label.clone(), engine: connection.key.clone() }
+    }
 }
 
 /// Notes that a container is there.
-pub(super) fn created(_: &Making, connection: &Connection, id: &str) {
-    remember(Active::Container(Box::new(connection.endpoint.clone()), id.to_owned()));
+pub(super) fn created(_: &Making, connection: &Connection, identity: &Identity, id: &str) {
+    let thing = identity.thing(connection);
+    let mut owned = owned();
+    let at = owned.active.iter_mut().filter(|one| one.thing == thing).find_map(|one| one.at.as_mut());
+    if let Some((_, known)) = at {
+        *known = Some(id.to_owned());
+    }
+}
+
+/// Notes that a container was not made, if the engine says so. One of which it says nothing may be there.
+pub(super) fn refused(_: &Making, connection: &Connection, identity: &Identity, why: &str) {
+    if !is_silent(why) {
+        owned().strike(&identity.thing(connection));
+    }
 }
 
 /// Removes a container, running or not.
+///
+/// # Errors
+/// The engine does not do it: it is left.
 pub(super) fn remove(connection: &Connection, id: &str) -> Result<(), String> {
-    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    connection.within(PATIENCE, connection.docker.remove_container(id, Some(options)))?;
-    forget(&Active::Container(Box::new(connection.endpoint.clone()), id.to_owned()));
+    if sweep::remove(connection, id) == Fate::Left {
+        return Err("the engine does not remove it".to_owned());
+    }
+    let is_it = |one: &Active| {
+        one.at.as_ref().is_some_and(|(at, known)| **at == connection.endpoint && known.as_deref() == Some(id))
+    };
+    let mut owned = owned();
+    let thing = owned.active.iter().find(|one| is_it(one)).map(|one| one.thing.clone());
+    if let Some(thing) = thing {
+        owned.strike(&thing);
+    }
     Ok(())
 }
 
 /// How many containers of a run could not be removed. They are left to the next run.
 pub(super) fn left(connection: &Connection) -> usize {
-    let active = &mut owned().active;
-    let before = active.len();
-    active.retain(|one| !matches!(one, Active::Container(endpoint, _) if **endpoint == connection.endpoint));
-    before - active.len()
-}
-
-/// Removes what runs that were killed have left behind, containers first; says how many containers those were.
-pub(super) fn sweep(connection: &Connection) -> usize {
-    let filters = HashMap::from([("label", vec![LABEL])]);
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    let containers = connection.within(PATIENCE, connection.docker.list_containers(Some(options))).unwrap_or_default();
-    let is_left = |labels: &HashMap<String, String>| labels.get(LABEL).is_some_and(|owner| !is_alive(owner));
-    let left = containers.into_iter().filter(|found| found.labels.as_ref().is_some_and(is_left));
-    let removed = left.filter_map(|found| found.id).filter(|id| remove(connection, id).is_ok()).count();
-    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.strip_prefix(PREFIX).is_some_and(|owner| !is_alive(owner)) {
-            // One that belongs to somebody else stays.
-            let _ = fs::remove_dir_all(entry.path());
+    let is_here = |one: &Active| one.at.as_ref().is_some_and(|(at, _)| **at == connection.endpoint);
+    let (here, others) = std::mem::take(&mut owned().active).into_iter().partition::<Vec<_>, _>(is_here);
+    owned().active.extend(others);
+    let mut left = 0;
+    for Active { thing, at } in here {
+        // One that has an id was to be removed before. Of the others the engine has not said whether they are there.
+        let is_known = at.is_some_and(|(_, id)| id.is_some());
+        match if is_known { Fate::Left } else { sweep::settle(connection, &thing) } {
+            Fate::Removed => owned().strike(&thing),
+            // It may still come: the lease keeps it.
+            Fate::Absent => {}
+            Fate::Left => left += 1,
         }
     }
-    removed
+    left
 }
 
 /// Removes everything that this process has in engines and in the temporary folder: for the moment before it ends.
@@ -153,31 +198,45 @@ pub fn clean_up() {
     let mut owned = owned();
     owned.is_ending = true;
     let made = MADE.wait_timeout_while(owned, PATIENCE, |owned| owned.making > 0);
-    let active = std::mem::take(&mut made.unwrap_or_else(PoisonError::into_inner).0.active);
-    for one in &active {
-        if let Active::Container(endpoint, id) = one
-            && let Ok(connection) = Connection::open(endpoint)
-        {
-            let _ = remove(&connection, id);
+    let mut owned = made.unwrap_or_else(PoisonError::into_inner).0;
+    let (active, mut lease) = (std::mem::take(&mut owned.active), owned.lease.take());
+    drop(owned);
+    let (containers, folders) = active.into_iter().partition::<Vec<_>, _>(|one| one.at.is_some());
+    for Active { thing, at } in containers.into_iter().chain(folders) {
+        let is_gone = match at {
+            Some((endpoint, id)) => Connection::open(&endpoint).is_ok_and(|connection| {
+                let fate = match id {
+                    Some(id) => sweep::remove(&connection, &id),
+                    None => sweep::settle(&connection, &thing),
+                };
+                fate != Fate::Left
+            }),
+            None => matches!(&thing, Thing::Folder { path } if std::fs::remove_dir_all(path).is_ok()),
+        };
+        if let Some(lease) = lease.as_mut().filter(|_| is_gone) {
+            lease.strike(&thing);
         }
     }
-    for one in &active {
-        if let Active::Folder(folder) = one {
-            let _ = fs::remove_dir_all(folder);
-        }
+    if let Some(lease) = lease.filter(Lease::is_settled) {
+        lease.end();
     }
+}
+
+/// This user, this boot of this machine, and this namespace of processes. It says where a container comes from; whether
+/// its run is alive is not read from it.
+fn here() -> String {
+    #[cfg(unix)]
+    let user = rustix::process::geteuid().as_raw().to_string();
+    #[cfg(not(unix))]
+    let user = String::new();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let namespace: String = namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    format!("{user}.{}.{namespace}", boot.split('-').next().unwrap_or_default().trim())
 }
 
 fn owned() -> MutexGuard<'static, Owned> {
     OWNED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn remember(one: Active) {
-    owned().active.push(one);
-}
-
-fn forget(one: &Active) {
-    owned().active.retain(|other| other != one);
 }
 
 #[cfg(test)]
@@ -185,11 +244,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_alive_as_long_as_it_is_the_same_one() {
-        assert!(is_alive(&own()));
-        let other_start = format!("{}-{}-1", here(), std::process::id());
-        assert!(!is_alive(&other_start));
-        assert!(is_alive("0123.456-1-1"), "another machine's");
-        assert!(is_alive("something else"));
+    fn a_folder_is_this_user_s_alone_and_is_removed() {
+        let made = folder(&making()).unwrap();
+        let name = made.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(name.starts_with(PREFIX) && name.len() == PREFIX.len() + 32, "{name}");
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&made.metadata().unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o700);
+        }
+        remove_folder(&made).unwrap();
+        assert!(!made.exists());
     }
 }
