@@ -39,6 +39,14 @@ pub enum Error {
     /// A parameter cannot be set.
     #[error(transparent)]
     Parameter(#[from] parameters::Error),
+    /// A rule that belongs to every profile is switched off.
+    #[error(
+        "rule `{rule}` cannot be off: a run that failed is always reported (give it another severity, or ignore it with a reason)"
+    )]
+    AlwaysOn {
+        /// The rule.
+        rule: String,
+    },
     /// A severity cannot be set.
     #[error("rule `{rule}`: {error}")]
     Level {

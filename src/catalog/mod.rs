@@ -22,6 +22,9 @@ use profile::ProfileFile;
 /// Everything under `rules/`, as it was when imglint was built.
 static RULES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/rules");
 
+/// The rules that every profile has, and that nobody can replace or switch off: without them a failed run could vanish.
+const IN_EVERY_PROFILE: [&str; 2] = ["run-failed", "run-undetermined"];
+
 /// The rules and profiles there are. Files are read when they are asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Catalog {
@@ -105,6 +108,10 @@ impl Catalog {
             })?;
             profile.rules.retain(|known| known.id != rule.id);
             profile.rules.push(rule);
+        }
+        for id in IN_EVERY_PROFILE {
+            profile.rules.retain(|known| known.id != id);
+            profile.rules.push(self.rule(id)?);
         }
         profile.rules.sort_by(|one, other| one.id.cmp(&other.id));
         profile.parameters.extend(given.parameters);

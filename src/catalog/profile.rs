@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Error, Level, Rule};
+use super::{Error, IN_EVERY_PROFILE, Level, Rule};
 use crate::parameters::{Declared, ParameterKind, Parameters};
 use crate::spelling;
 use crate::verdict::Severity;
@@ -76,6 +76,9 @@ impl Profile {
         let read = |(id, level): &(K, V)| {
             let rule = self.rule(id.as_ref())?;
             let level = level.as_ref().parse().map_err(|error| Error::Level { rule: rule.id.clone(), error })?;
+            if level == Level::Off && IN_EVERY_PROFILE.contains(&rule.id.as_str()) {
+                return Err(Error::AlwaysOn { rule: rule.id.clone() });
+            }
             Ok((rule.id.clone(), level))
         };
         set.iter().map(read).collect()
@@ -112,8 +115,11 @@ impl Profile {
 
     /// Whether its parts fit together: the field that does not, and why.
     pub(super) fn verify(&self) -> Result<(), (String, String)> {
-        for id in self.levels.keys() {
+        for (id, level) in &self.levels {
             self.rule(id).map_err(|error| (id.clone(), error.to_string()))?;
+            if *level == Level::Off && IN_EVERY_PROFILE.contains(&id.as_str()) {
+                return Err((id.clone(), Error::AlwaysOn { rule: id.clone() }.to_string()));
+            }
         }
         Parameters::new::<&str, &str>(&self.parameters, &[])
             .map_err(|error| ("parameters".to_owned(), error.to_string()))?;

@@ -17,6 +17,7 @@ mod path_entries;
 mod platform;
 mod present;
 mod program;
+pub mod run;
 mod shell_file_path;
 mod start_command;
 pub mod step_needs;
@@ -71,6 +72,8 @@ pub enum Check {
     Present(present::Present),
     /// The programs that will run have no problem of certain kinds.
     Program(program::ProgramFine),
+    /// A run did not fail, or left nothing open, that no other rule explains.
+    Run(run::RunIs),
     /// No shell file sets a `PATH` that nobody reads.
     ShellFilePath(shell_file_path::ShellFilePath),
     /// `Entrypoint` or `Cmd` is empty or only a shell.
@@ -117,6 +120,7 @@ impl Check {
             Self::Platform(check) => check.judge(facts, parameters),
             Self::Present(check) => check.judge(facts),
             Self::Program(check) => check.judge(facts, parameters),
+            Self::Run(check) => check.judge(facts.run.as_ref()),
             Self::ShellFilePath(check) => check.judge(facts),
             Self::StartCommand(check) => check.judge(facts),
             Self::StepNeeds(check) => check.judge(facts, parameters),

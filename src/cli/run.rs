@@ -7,13 +7,18 @@ use super::check::Target;
 use super::reading::ReadImage;
 use super::running::{Running, fetched};
 use super::{Failure, print};
-use crate::engine::{self, Connection, Disagreement, Form, Loaded, Plan, Probes, RunPayload, RunReport};
+use crate::catalog::Rule;
+use crate::checks::Check;
+use crate::engine::{
+    self, Connection, Disagreement, Form, Loaded, Plan, Probes, RunAnswer, RunPayload, RunReport, StageReport,
+};
 use crate::facts::Facts;
-use crate::lint::{self, Judgement, Tested};
+use crate::facts::run::OpenStage;
+use crate::lint::{self, Judgement, Ran, Tested};
 use crate::parameters::Parameters;
 use crate::printable::printable;
 use crate::tables::dotnet::dotnet;
-use crate::tables::steps::steps;
+use crate::tables::steps::{Need, steps};
 use crate::verdict::Outcome;
 
 /// Since this version servers empty the image's entrypoint.
@@ -73,25 +78,20 @@ impl<'a> Runner<'a> {
 
     /// Runs an image for one target, and joins what was seen to what was read.
     pub(super) fn run(&self, target: &Target, image: &ReadImage, judgement: &mut Judgement) -> RunReport {
-        let platform = image.report.platform.clone().unwrap_or_default();
-        if platform.os != "linux" {
-            let why = format!("it is an image for {}, and the engine runs Linux", platform.os);
-            return RunReport::none("create", Outcome::NotApplicable, why);
-        }
         let parameters = target.parameters(&image.facts);
-        let progress = Running::of(&image.report.reference);
-        let plan = Plan { progress: Some(fetched), ..self.plan(image, &platform.architecture, &parameters) };
-        let mut report = engine::run(&self.connection, &plan);
-        drop(progress);
-        let answers = engine::answers(&report).into_iter().filter(|(stage, _)| is_same_test(stage, &image.facts));
-        let tested = answers.map(|(_, answer)| Tested {
-            outcome: answer.outcome,
-            rules: answer.rules,
-            explained_by: answer.explained_by,
-            evidence: answer.evidence,
-        });
-        let differing =
-            lint::join(judgement, tested.collect(), &image.facts, &target.profile, &parameters, &target.overrides);
+        let mut report = self.report(image, &parameters);
+        let architecture = image.report.platform.as_ref().map_or("", |platform| platform.architecture.as_str());
+        let has_probes = !probes(architecture, &parameters, &image.facts).loader.is_empty();
+        for stage in &mut report.stages {
+            leave_out_of_place(stage, &image.facts, has_probes);
+        }
+        leave_out_what_is_not_needed(&mut report, &needs(&parameters));
+        let ran = Ran {
+            tested: engine::answers(&report).into_iter().map(|answer| tested(answer, target, &parameters)).collect(),
+            not_started: engine::not_started(&report),
+            is_trusted: self.arguments.trust_run,
+        };
+        let differing = lint::join(judgement, ran, &image.facts, &target.profile, &parameters, &target.overrides);
         let disagreement = |(rule, read)| {
             let run = if read == Outcome::Pass { Outcome::Fail } else { Outcome::Pass };
             Disagreement { rule, read, run }
@@ -100,15 +100,22 @@ impl<'a> Runner<'a> {
         report
     }
 
+    /// What running it shows.
+    fn report(&self, image: &ReadImage, parameters: &Parameters) -> RunReport {
+        let platform = image.report.platform.clone().unwrap_or_default();
+        if platform.os != "linux" {
+            let why = format!("it is an image for {}, and the engine runs Linux", platform.os);
+            return RunReport::none("create", Outcome::NotApplicable, why);
+        }
+        let _progress = Running::of(&image.report.reference);
+        let plan = Plan { progress: Some(fetched), ..self.plan(image, &platform.architecture, parameters) };
+        engine::run(&self.connection, &plan)
+    }
+
     fn plan(&self, image: &ReadImage, architecture: &str, parameters: &Parameters) -> Plan {
-        let selected = parameters.texts("steps");
         let server = parameters.version("server");
         let first = CLEARS_ENTRYPOINT.parse().ok();
-        let needs = steps().ok().map(|table| {
-            let steps = table.step.iter().filter(|step| selected.contains(&step.id));
-            steps.flat_map(|step| step.needs.iter().filter_map(|id| table.need(id))).collect::<Vec<_>>()
-        });
-        let needs = needs.unwrap_or_default();
+        let needs = needs(parameters);
         let mut tools: Vec<String> = needs.iter().flat_map(|need| need.commands.iter().cloned()).collect();
         tools.sort();
         tools.dedup();
@@ -139,6 +146,14 @@ impl<'a> Runner<'a> {
             probes: probes(architecture, parameters, &image.facts),
         }
     }
+}
+
+/// What the selected steps need.
+fn needs(parameters: &Parameters) -> Vec<&'static Need> {
+    let Ok(table) = steps() else { return Vec::new() };
+    let selected = parameters.texts("steps");
+    let steps = table.step.iter().filter(|step| selected.contains(&step.id));
+    steps.flat_map(|step| step.needs.iter().filter_map(|id| table.need(id))).collect()
 }
 
 /// What the first of the .NET releases that are asked for needs.
@@ -187,18 +202,82 @@ const OF_ICU: [&str; 4] = [
     "DOTNET_SYSTEM_GLOBALIZATION_APPLOCALICU",
 ];
 
-/// Whether a stage tests just what rules ask of this image: the tiny programs know of no settings, and they are not the
-/// payload or the programs that were named.
-fn is_same_test(stage: &str, facts: &Facts) -> bool {
-    let is_described =
-        || facts.programs.known().into_iter().flatten().all(|program| program.program.starts_with("dotnet "));
-    let sets = |names: &[&str]| {
-        facts.configuration.known().is_some_and(|settings| names.iter().any(|name| settings.env.contains_key(*name)))
+/// Takes back what a stage says where it is not about this image: the tiny programs know of no settings, and they are not
+/// the payload or the programs that were named.
+fn leave_out_of_place(stage: &mut StageReport, facts: &Facts, has_probes: bool) {
+    let programs = facts.programs.known();
+    let described = programs.map(|all| all.iter().map(|program| program.program.starts_with("dotnet ")));
+    let is_described = described.clone().is_none_or(|mut all| all.any(|is_so| is_so));
+    let is_only_described = described.is_none_or(|mut all| all.all(|is_so| is_so));
+    let sets = |names: &[&'static str]| {
+        let settings = facts.configuration.known()?;
+        names.iter().copied().find(|name| settings.env.contains_key(*name))
     };
-    match stage {
-        "start" | "linker" => is_described(),
-        "globalization" => is_described() && !sets(&OF_ICU),
-        "cryptography" => is_described() && !sets(&["CLR_OPENSSL_VERSION_OVERRIDE"]),
-        _ => true,
+    let set = match stage.name.as_str() {
+        "start" | "linker" => None,
+        "globalization" => sets(&OF_ICU),
+        "cryptography" => sets(&["CLR_OPENSSL_VERSION_OVERRIDE"]),
+        _ => return,
+    };
+    // A program of which more is asked may fail where the tiny one passes.
+    stage.observed &= has_probes && is_only_described && set.is_none();
+    let why = match set {
+        _ if !has_probes => "no .NET release is asked about that runs on this platform".to_owned(),
+        _ if !is_described => "a payload is given, which is run in place of this program".to_owned(),
+        Some(name) => format!("the image sets {name}, which this stage does not follow"),
+        None => return,
+    };
+    if matches!(stage.outcome, Outcome::Fail | Outcome::Unknown) {
+        let said = if stage.output.is_empty() { String::new() } else { format!(": {}", stage.output) };
+        (stage.outcome, stage.output) = (Outcome::NotApplicable, format!("{why}{said}"));
     }
+}
+
+/// Takes back that a tool was not found where another one does as well.
+fn leave_out_what_is_not_needed(report: &mut RunReport, needs: &[&Need]) {
+    let found: Vec<String> = report
+        .stages
+        .iter()
+        .filter(|stage| stage.outcome == Outcome::Pass)
+        .filter_map(|stage| stage.name.strip_prefix("tool:").map(str::to_owned))
+        .collect();
+    for stage in report.stages.iter_mut().filter(|stage| stage.outcome == Outcome::Fail) {
+        let Some(tool) = stage.name.strip_prefix("tool:") else { continue };
+        let of_tool = needs.iter().filter(|need| need.commands.iter().any(|command| command == tool));
+        let others: Option<Vec<&String>> =
+            of_tool.map(|need| need.commands.iter().find(|command| found.contains(command))).collect();
+        if let Some(other) = others.as_ref().and_then(|others| others.first()) {
+            (stage.outcome, stage.output) = (Outcome::NotApplicable, format!("{other} does as well"));
+        }
+    }
+}
+
+/// What a stage says, with the rules of the profile that explain it.
+fn tested(answer: RunAnswer, target: &Target, parameters: &Parameters) -> Tested {
+    let owned = |rules: Vec<&str>| rules.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let mut tested = Tested {
+        stage: OpenStage {
+            name: answer.stage,
+            outcome: answer.outcome,
+            output: answer.output,
+            lesser: answer.is_lesser,
+        },
+        is_observed: answer.is_observed,
+        rules: owned(answer.rules),
+        explained_by: owned(answer.explained_by),
+        accepted: owned(answer.accepted),
+    };
+    if let Some(tool) = tested.stage.name.strip_prefix("tool:") {
+        let needs = needs(parameters);
+        let needs: Vec<_> = needs.iter().filter(|need| need.commands.iter().any(|command| command == tool)).collect();
+        tested.stage.lesser |= needs.iter().all(|need| need.lesser);
+        let is_about = |rule: &&Rule| match &rule.check {
+            Check::StepNeeds(check) => needs.iter().any(|need| check.needs.contains(&need.id)),
+            _ => false,
+        };
+        tested.rules = target.profile.rules.iter().filter(is_about).map(|rule| rule.id.clone()).collect();
+        // What is found on PATH and cannot be run is reported by rules of its own.
+        tested.explained_by.push("command-unusable".to_owned());
+    }
+    tested
 }

@@ -36,7 +36,7 @@ mod sweep;
 pub use stage::{Disagreement, EngineReport, Form, RunReport, StageReport};
 
 #[cfg(feature = "run")]
-pub use answers::{RunAnswer, answers};
+pub use answers::{RunAnswer, answers, not_started};
 #[cfg(feature = "run")]
 pub use connection::{About, Connection, Unreachable, all};
 #[cfg(feature = "run")]

@@ -12,6 +12,7 @@ pub mod off_path;
 mod os_release;
 pub mod programs;
 pub mod python;
+pub mod run;
 mod search_path;
 pub mod shell_files;
 pub mod steps;
@@ -144,6 +145,9 @@ pub struct Facts {
     pub windows: Fact<windows::Windows>,
     /// Programs that will run in the image, and what its files predict of them.
     pub programs: Fact<Vec<programs::ProgramFact>>,
+    /// What running the image left open; `None` where it was only read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<run::RunFacts>,
 }
 
 /// The parts of a name as they were written.

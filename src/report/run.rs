@@ -45,7 +45,8 @@ pub(super) fn rows(result: &ImageResult) -> Vec<(&'static str, String)> {
         rows.push((
             "disagreement",
             format!(
-                "{} {} by the image's files and {} when it is run: please tell us, for imglint should have known",
+                "{} {} by the image's files and {} when it is run: please report it, imglint should have known \
+                 (--trust-run takes what the run showed)",
                 differing.rule,
                 word(differing.read),
                 word(differing.run)

@@ -1,6 +1,8 @@
-//! Tests how engines are chosen, without any engine.
+//! Tests how engines are chosen, and that the rules about runs belong to every profile, without any engine.
 
-use crate::support::{Run, program};
+use serde_json::json;
+
+use crate::support::{Run, imglint, program};
 
 #[test]
 fn a_context_that_is_not_there_is_one_clear_line_and_no_other_engine_is_asked() {
@@ -46,4 +48,45 @@ fn an_engine_is_never_asked_in_the_clear_where_tls_is_asked_for() {
         assert!(run.code == 2 && run.stderr.contains("TLS is asked for"), "{name}: {}", run.stderr);
     }
     assert!(listener.accept().is_err(), "nobody has come");
+}
+
+#[test]
+fn the_rules_about_runs_belong_to_every_profile_and_stay_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let head = "id = \"own\"\ntitle = \"t\"\ndocs = \"https://example.com\"\n";
+    // A rule of the user's own of that name does not stand in for it.
+    let stand_in = "id = \"run-failed\"\ntitle = \"Nothing\"\nseverity = \"info\"\ncheck = { kind = \"os-release-present\" }\n\
+        why = \"w\"\nfix = \"f\"\ndocs = \"https://example.com\"\nsources = []\n";
+    write("rules/run-failed.toml", stand_in);
+    let own = write("own.toml", &format!("{head}rules-folder = \"rules\"\nrules = [\"run-failed\"]\n"));
+    let listed = imglint(["rules", "--profile", &own]).stdout;
+    for line in
+        ["run-failed        error    A stage of the run failed", "run-undetermined  error    The run does not say"]
+    {
+        assert!(listed.contains(line), "{listed}");
+    }
+    let off = write("off.toml", &format!("{head}rules = []\n[severity]\nrun-failed = \"off\"\n"));
+    let run = imglint(["rules", "--profile", &off]);
+    assert!(run.code == 2 && run.stderr.contains("`run-failed` cannot be off"), "{}", run.stderr);
+    for rule in ["run-failed", "run-undetermined"] {
+        let run = imglint(["check", "--rule", &format!("{rule}=off"), "x"]);
+        assert!(run.code == 2 && run.stderr.contains("cannot be off"), "{}", run.stderr);
+        assert!(imglint(["explain", rule]).stdout.contains("belongs to every profile"));
+    }
+    let hello = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/hello");
+    let result = crate::support::check(["--rule", "run-failed=warning", hello]).result();
+    let applies = result["not_applicable"].as_array().unwrap();
+    assert!(applies.contains(&json!("run-failed")) && applies.contains(&json!("run-undetermined")));
+}
+
+#[test]
+fn a_run_is_trusted_only_if_there_is_one() {
+    let run = imglint(["check", "--trust-run", "x"]);
+    assert!(run.code == 2 && run.stderr.contains("--run"), "{}", run.stderr);
 }

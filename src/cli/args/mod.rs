@@ -274,6 +274,10 @@ pub struct RunArguments {
     /// scripts run, do variables and artifacts pass?
     #[arg(long)]
     pub run: bool,
+    /// Where reading the image and running it disagree, take what the run showed. Without it the verdict is undetermined
+    /// then: an image may pretend, and imglint may be wrong.
+    #[arg(long, requires = "run")]
+    pub trust_run: bool,
     /// Give the containers a network.
     #[arg(long, requires = "run")]
     pub run_network: bool,

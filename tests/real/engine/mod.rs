@@ -12,6 +12,7 @@ mod run_owner;
 mod run_path;
 mod run_safety;
 mod run_trouble;
+mod run_verdict;
 mod runs;
 mod shell_files;
 mod shells;

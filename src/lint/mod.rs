@@ -1,5 +1,7 @@
 //! Judges an image: every rule of a profile over its facts, and the verdict that follows from them.
 
+mod join;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,8 @@ use crate::parameters::Parameters;
 use crate::printable::printable;
 use crate::tables::packages::packages;
 use crate::verdict::{Answer, Evidence, Outcome, Severity, Verdict};
+
+pub use join::{Ran, Tested, join};
 
 /// What one profile says of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,11 +69,18 @@ pub fn judge(facts: &Facts, profile: &Profile, parameters: &Parameters, override
             }
         }
     }
-    judgement.passed.sort();
-    judgement.not_applicable.sort();
-    judgement.findings.sort_by(|one, other| (one.severity, &one.rule).cmp(&(other.severity, &other.rule)));
-    judgement.verdict = verdict(&judgement.findings);
+    judgement.settle();
     judgement
+}
+
+impl Judgement {
+    /// Puts everything in order, and works out the verdict.
+    fn settle(&mut self) {
+        self.passed.sort();
+        self.not_applicable.sort();
+        self.findings.sort_by(|one, other| (one.severity, &one.rule).cmp(&(other.severity, &other.rule)));
+        self.verdict = verdict(&self.findings);
+    }
 }
 
 fn finding(rule: &Rule, severity: Severity, answer: Answer, facts: &Facts, parameters: &Parameters) -> Finding {
@@ -119,69 +130,6 @@ fn env_path(folders: &[String]) -> Option<String> {
         }
     }
     (!named.is_empty()).then(|| format!("ENV PATH=\"{}:$PATH\"", named.join(":")))
-}
-
-/// What somebody who ran the image says about rules.
-#[derive(Clone, Debug)]
-pub struct Tested<'a> {
-    /// Pass or fail.
-    pub outcome: Outcome,
-    /// The rules that were tested: a pass refutes each of them; of a fail the first is at fault.
-    pub rules: Vec<&'a str>,
-    /// Other rules that explain a fail.
-    pub explained_by: Vec<&'a str>,
-    /// What was seen.
-    pub evidence: Evidence,
-}
-
-/// Joins what running an image showed to what reading it said: running has the last word, the evidence of both stays.
-/// Gives the rules of which they say different things, with what reading said.
-pub fn join(
-    judgement: &mut Judgement,
-    tested: Vec<Tested<'_>>,
-    facts: &Facts,
-    profile: &Profile,
-    parameters: &Parameters,
-    overrides: &Overrides,
-) -> Vec<(String, Outcome)> {
-    let mut differing = Vec::new();
-    for Tested { outcome, rules, explained_by, evidence } in tested {
-        if outcome == Outcome::Pass {
-            for rule in rules {
-                let Some(at) = judgement.findings.iter().position(|finding| finding.rule == rule) else { continue };
-                if judgement.findings.remove(at).outcome == Outcome::Fail {
-                    differing.push((rule.to_owned(), Outcome::Fail));
-                }
-                judgement.passed.push(rule.to_owned());
-            }
-            continue;
-        }
-        // What the stage tests comes before what else may explain it, a fail before what is open.
-        let explains = |outcome: Outcome| {
-            let is_it = |rule: &&&str| {
-                judgement.findings.iter().any(|finding| finding.rule == ***rule && finding.outcome == outcome)
-            };
-            rules.iter().chain(&explained_by).find(is_it).copied()
-        };
-        if let Some(rule) = explains(Outcome::Fail).or_else(|| explains(Outcome::Unknown)) {
-            for finding in judgement.findings.iter_mut().filter(|finding| finding.rule == rule) {
-                finding.outcome = Outcome::Fail;
-                finding.evidence.push(evidence.clone());
-            }
-            continue;
-        }
-        // Nothing that was read explains it.
-        let passed = rules.iter().find(|rule| judgement.passed.iter().any(|passed| passed == *rule));
-        let Some(rule) = passed.and_then(|rule| profile.rule(rule).ok()) else { continue };
-        let Some(severity) = profile.severity(rule, parameters, overrides, false) else { continue };
-        judgement.passed.retain(|passed| *passed != rule.id);
-        judgement.findings.push(finding(rule, severity, Answer::fail([evidence]), facts, parameters));
-        differing.push((rule.id.clone(), Outcome::Pass));
-    }
-    judgement.passed.sort();
-    judgement.findings.sort_by(|one, other| (one.severity, &one.rule).cmp(&(other.severity, &other.rule)));
-    judgement.verdict = verdict(&judgement.findings);
-    differing
 }
 
 /// The verdict that follows from the findings: only those of severity error count.
@@ -242,38 +190,6 @@ mod tests {
         assert_eq!(judgement.verdict, Verdict::Undetermined, "the others are still open");
         let last = judgement.findings.iter().find(|finding| finding.rule == "libc-not-glibc").unwrap();
         assert_eq!((last.severity, Level::Info.severity()), (Severity::Info, Some(Severity::Info)));
-    }
-
-    #[test]
-    fn running_has_the_last_word_and_what_it_contradicts_is_told() {
-        let profile = Catalog::builtin().profile("octopus").unwrap();
-        let parameters = profile.parameters::<&str, &str>(&[]).unwrap();
-        let evidence = || Evidence { basis: crate::verdict::Basis::Run, ..Place::default().says("it was run") };
-        let test = |outcome| Tested {
-            outcome,
-            rules: vec!["libc-not-glibc"],
-            explained_by: vec!["icu-missing"],
-            evidence: evidence(),
-        };
-        let join = |facts: &Facts, outcome| {
-            let mut judgement = judge(facts, &profile, &parameters, &Overrides::new());
-            let none = Overrides::new();
-            let differing = super::join(&mut judgement, vec![test(outcome)], facts, &profile, &parameters, &none);
-            (judgement, differing)
-        };
-        let find = |judgement: &Judgement| judgement.findings.iter().find(|f| f.rule == "libc-not-glibc").cloned();
-        let musl = Facts { libc: libc(LibcFamily::Musl), ..Facts::default() };
-        let (judgement, differing) = join(&musl, Outcome::Fail);
-        assert_eq!((find(&judgement).unwrap().evidence.len(), differing), (2, vec![]), "both say so");
-        let (judgement, differing) = join(&musl, Outcome::Pass);
-        assert_eq!((find(&judgement), differing), (None, vec![("libc-not-glibc".to_owned(), Outcome::Fail)]));
-        let glibc = Facts { libc: libc(LibcFamily::Glibc), ..Facts::default() };
-        let (judgement, differing) = join(&glibc, Outcome::Fail);
-        assert_eq!(find(&judgement), None, "another rule, which is open, explains it");
-        assert!(differing.is_empty());
-        let (judgement, differing) = join(&Facts::default(), Outcome::Pass);
-        assert!(find(&judgement).is_none() && judgement.passed.contains(&"libc-not-glibc".to_owned()));
-        assert!(differing.is_empty(), "what was open is not contradicted");
     }
 
     #[test]
