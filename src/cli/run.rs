@@ -1,6 +1,7 @@
 //! `imglint check --run` and `imglint engines`: which engine, what is run in the image, and what follows for the rules.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::args::{EnginesArguments, ProgramArguments, RunArguments, SourceArguments};
 use super::check::Target;
@@ -10,7 +11,8 @@ use super::{Failure, print};
 use crate::catalog::Rule;
 use crate::checks::Check;
 use crate::engine::{
-    self, Connection, Disagreement, Form, Loaded, Plan, Probes, RunAnswer, RunPayload, RunReport, StageReport,
+    self, Candidates, Connection, Disagreement, Form, Loaded, Plan, Probes, RunAnswer, RunPayload, RunReport,
+    StageReport,
 };
 use crate::facts::Facts;
 use crate::facts::run::OpenStage;
@@ -20,6 +22,9 @@ use crate::printable::printable;
 use crate::tables::dotnet::dotnet;
 use crate::tables::steps::{Need, steps};
 use crate::verdict::Outcome;
+
+/// How long an engine may take for one request, if `--timeout` is not less.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Since this version servers empty the image's entrypoint.
 const CLEARS_ENTRYPOINT: &str = "2021.2.124";
@@ -59,6 +64,8 @@ pub(super) struct Runner<'a> {
     connection: Connection,
     arguments: &'a RunArguments,
     programs: &'a ProgramArguments,
+    /// How long the engine may take for one request.
+    patience: Duration,
 }
 
 impl<'a> Runner<'a> {
@@ -73,7 +80,8 @@ impl<'a> Runner<'a> {
     ) -> Result<Self, Failure> {
         let engine = sources.engine.as_deref();
         let connection = Connection::first(engine).map_err(|why| Failure(format!("--run: {why}")))?;
-        Ok(Self { connection, arguments, programs })
+        let patience = sources.timeout.map_or(PATIENCE, |given| given.min(PATIENCE));
+        Ok(Self { connection, arguments, programs, patience })
     }
 
     /// Runs an image for one target, and joins what was seen to what was read.
@@ -136,6 +144,7 @@ impl<'a> Runner<'a> {
             has_network: self.arguments.run_network,
             is_root: image.facts.user.known().is_none_or(|user| user.uid.is_none_or(|uid| uid == 0)),
             limit: self.arguments.run_timeout,
+            patience: self.patience,
             shells: shells.collect(),
             tools,
             progress: None,
@@ -169,28 +178,29 @@ fn probes(architecture: &str, parameters: &Parameters, facts: &Facts) -> Probes 
         symbols: ["u_strlen", "ucol_open"].map(|name| format!("{name}{ending}")).into(),
     };
     let major = |version: &str| format!("_{}", version.split('.').next().unwrap_or_default());
-    // The one that reading found may have a name with more numbers than those that are tried anyway.
-    let found = facts.programs.known().and_then(|programs| programs.first()?.dotnet.as_ref()?.icu.clone());
-    let found = found.iter().flat_map(|version| {
+    // What was read says which libraries load. Those of ICU may have a name with more numbers than are looked for anyway.
+    let found = facts.programs.known().and_then(|programs| programs.first()?.dotnet.as_ref());
+    let found_icu = found.and_then(|found| found.icu.as_deref()).into_iter().flat_map(|version| {
         [major(version), format!("_{}", version.replace('.', "_")), String::new()].map(|ending| icu(version, &ending))
     });
     let tried = (release.icu.oldest..=release.icu.newest).rev().map(|version| version.to_string());
     let tried = tried.map(|version| icu(&version, &major(&version)));
+    let openssl = |name: &str| Loaded {
+        name: name.trim_start_matches("libssl.so.").to_owned(),
+        libraries: vec![name.to_owned()],
+        symbols: Vec::new(),
+    };
+    let found_openssl = found.and_then(|found| found.openssl.as_deref()).map(openssl);
+    let names = release.openssl.versions.iter().map(|version| format!("libssl.so.{version}"));
     Probes {
         loader: needs.loader.clone(),
         libraries: needs.libraries.clone(),
         versions: needs.symbol_versions.clone(),
-        icu: found.chain(tried).collect(),
-        openssl: release
-            .openssl
-            .versions
-            .iter()
-            .map(|version| Loaded {
-                name: version.clone(),
-                libraries: vec![format!("libssl.so.{version}")],
-                symbols: Vec::new(),
-            })
-            .collect(),
+        icu: Candidates { expected: found_icu.collect(), others: tried.collect() },
+        openssl: Candidates {
+            expected: found_openssl.into_iter().collect(),
+            others: names.map(|name| openssl(&name)).collect(),
+        },
     }
 }
 

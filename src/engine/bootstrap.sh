@@ -1,7 +1,8 @@
 # What a Bash step's script starts with, as far as it depends on the image: run by imglint in the image's own bash.
-# Each line that begins with ##imglint is a stage, its outcome, and what was seen.
-home=$1
-say() { printf '##imglint %s %s %s\n' "$1" "$2" "$3"; }
+# Each line that begins with the mark is a stage, its outcome, and what was seen. Another mark is put in for each container.
+mark='@MARK@'
+tools=$1
+say() { printf '%s %s %s %s\n' "$mark" "$1" "$2" "$3"; }
 
 say shell:bash pass "bash ${BASH_VERSION:-of an unknown version}"
 
@@ -24,16 +25,20 @@ else
 fi
 
 # Programs that need the libraries of one ICU, or of one OpenSSL, and nothing more: the first that starts tells which.
+# imglint itself has tried those that it expects to start. It tries the one that is named here again.
 first_that_starts() {
-  for probe in "$home/Tools/imglint/$1"-*; do
-    if "$probe" 2>/dev/null; then say "$2" pass "${probe##*/}"; return; fi
+  found=
+  for probe in "$tools/$1"-*; do
+    [ -e "$probe" ] || return
+    found=$("$probe" 2>/dev/null)
+    case $found in *"$3"*) say "$2" pass "${probe##*/}"; return ;; esac
   done
   say "$2" fail "none of the libraries that .NET looks for can be loaded"
 }
-first_that_starts icu globalization
-first_that_starts ssl cryptography
+first_that_starts icu globalization '@PROOF@'
+first_that_starts ssl cryptography '@PROOF@'
 
 while read -r name; do
   if found=$(command -v "$name"); then say "tool:$name" pass "$found"; else say "tool:$name" fail "not found"; fi
-done < "$home/Tools/imglint/tools"
+done < "$tools/tools"
 exit 42

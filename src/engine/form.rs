@@ -1,10 +1,8 @@
 //! How a target starts a step's container: a worker's `docker run`, or a pod's `sh -c`; as an engine and as people say it.
 
-use super::container::{Folder, Wanted};
+use super::container::Wanted;
+use super::said::Mark;
 use super::stage::Form;
-
-/// Says that the pod's runner came to run.
-const RUNNER_MARK: &str = "##imglint runner pass";
 
 impl Form {
     /// What takes the place of the image's entrypoint, if anything does; one empty word is what `--entrypoint=''` sends.
@@ -33,14 +31,15 @@ impl Form {
     /// The program's own output.
     ///
     /// # Errors
-    /// The program was not come to: what was said instead, as a runtime says that it cannot execute something.
-    pub(super) fn start_of(self, output: &str) -> Result<String, String> {
+    /// The program never started. Returns what was printed instead, in the words of a runtime that cannot execute it.
+    pub(super) fn start_of(self, output: &str, mark: &Mark) -> Result<String, String> {
         if self != Self::Pod {
             return Ok(output.to_owned());
         }
-        let own: Vec<&str> = output.lines().filter(|line| !line.starts_with(RUNNER_MARK)).collect();
+        let runner = mark.line("runner pass");
+        let own: Vec<&str> = output.lines().filter(|line| !line.starts_with(&runner)).collect();
         // Of a long output only the end is kept, in which there is no beginning.
-        if output.contains(RUNNER_MARK) || output.len() >= super::container::MOST_OUTPUT {
+        if output.contains(&runner) || output.len() >= super::container::MOST_OUTPUT {
             Ok(own.join("\n"))
         } else {
             Err(format!("exec of the pod's script: not found, or nothing to run it with: {}", output.trim()))
@@ -48,8 +47,9 @@ impl Form {
     }
 }
 
-/// The command line that does the same, for people.
-pub(super) fn command_line(wanted: &Wanted, image: &str) -> Vec<String> {
+/// The command line that does the same, for people. They mount the worker's folders, which are made inside the container
+/// here.
+pub(super) fn command_line(wanted: &Wanted, folders: &[&str], image: &str) -> Vec<String> {
     let mut words: Vec<String> = ["docker", "run", "--rm"].map(str::to_owned).into();
     words.extend(wanted.entrypoint.as_ref().map(|words| format!("--entrypoint={}", words.concat())));
     if !wanted.has_network {
@@ -58,7 +58,7 @@ pub(super) fn command_line(wanted: &Wanted, image: &str) -> Vec<String> {
     words.extend(wanted.user.as_ref().map(|user| format!("--user={user}")));
     words.extend(wanted.env.iter().flat_map(|variable| ["--env".to_owned(), variable.clone()]));
     words.extend(["-w".to_owned(), wanted.working_dir.clone()]);
-    words.extend(wanted.mounts.iter().map(Folder::words).flat_map(|mount| ["-v".to_owned(), mount]));
+    words.extend(folders.iter().flat_map(|folder| ["-v".to_owned(), format!("{folder}:{folder}")]));
     words.push(image.to_owned());
     words.extend(wanted.command.iter().cloned());
     words
@@ -79,9 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn without_its_runner_a_pod_s_program_is_not_come_to() {
-        assert_eq!(Form::Pod.start_of("##imglint runner pass /bin/bash\nhello\n"), Ok("hello".to_owned()));
-        assert!(Form::Pod.start_of("sh: 1: /h/runner.sh: not found\n").is_err());
-        assert_eq!(Form::Worker.start_of("hello\n"), Ok("hello\n".to_owned()));
+    fn without_its_runner_a_pod_s_program_never_starts() {
+        let mark = Mark::of("0123");
+        let start = Form::Pod.start_of("##imglint:0123 runner pass /bin/bash\nhello\n", &mark);
+        assert_eq!(start, Ok("hello".to_owned()));
+        assert!(Form::Pod.start_of("sh: 1: /h/runner.sh: not found\n", &mark).is_err());
+        assert!(Form::Pod.start_of("##imglint runner pass /bin/bash\nhello\n", &mark).is_err(), "a forged mark");
+        assert_eq!(Form::Worker.start_of("hello\n", &mark), Ok("hello\n".to_owned()));
     }
 }

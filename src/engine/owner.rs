@@ -1,21 +1,21 @@
-//! What this process has in engines and in the temporary folder, and its end: after each stage, and after interrupts.
+//! What this process has in engines, and its end: after each stage, and after interrupts.
 //!
 //! A container is known by a name and a label that nobody can guess. Both are noted in this process's [lease](Lease)
 //! before the engine is asked, so that what a killed run leaves is found by them, and nothing else is.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::connection::{Connection, is_silent};
-use super::lease::{Lease, Thing, random_word};
+use super::lease::{Lease, Thing};
+use super::secret::word;
 pub(super) use super::sweep::sweep;
 use super::sweep::{self, Fate};
 use crate::image::endpoints::Endpoint;
 
 /// The label of a run's containers. Its value names user, machine and run.
 pub(super) const LABEL: &str = "io.imglint.owner";
-/// How the names of containers and folders of runs begin.
+/// How the names of containers of runs begin.
 pub(super) const PREFIX: &str = "imglint-run-";
 /// How long the end of a process waits for what is being made.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ static MADE: Condvar = Condvar::new();
 struct Owned {
     /// Whether [`clean_up`] was called: nothing is made any more.
     is_ending: bool,
-    /// How many containers and folders are being made, and are not complete yet.
+    /// How many containers are being made, and are not complete yet.
     making: usize,
     /// What would be left behind if the process ended now.
     active: Vec<Active>,
@@ -37,8 +37,10 @@ struct Owned {
 
 struct Active {
     thing: Thing,
-    /// The engine that has it, and the id there once it is known.
-    at: Option<(Box<Endpoint>, Option<String>)>,
+    /// The engine that has it.
+    endpoint: Box<Endpoint>,
+    /// Its id there, once it is known.
+    id: Option<String>,
 }
 
 /// What a container is called.
@@ -73,14 +75,14 @@ impl Drop for Making {
 }
 
 impl Owned {
-    fn note(&mut self, thing: Thing, at: Option<Box<Endpoint>>) {
+    fn note(&mut self, thing: Thing, endpoint: Box<Endpoint>) {
         if self.lease.is_none() {
             self.lease = Lease::take();
         }
         if let Some(lease) = &mut self.lease {
             lease.note(thing.clone());
         }
-        self.active.push(Active { thing, at: at.map(|endpoint| (endpoint, None)) });
+        self.active.push(Active { thing, endpoint, id: None });
     }
 
     /// Forgets what is gone.
@@ -101,39 +103,20 @@ impl Owned {
     }
 }
 
-/// A new folder for a run, which only its user can enter. [`clean_up`] removes it if it still is there.
-pub(super) fn folder(_: &Making) -> std::io::Result<PathBuf> {
-    let path = std::env::temp_dir().join(format!("{PREFIX}{}", random_word()?));
-    let thing = Thing::Folder { path: path.clone() };
-    owned().note(thing.clone(), None);
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&path).inspect_err(|_| owned().strike(&thing))?;
-    Ok(path)
-}
-
-/// Removes a run's folder.
-pub(super) fn remove_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::remove_dir_all(folder)?;
-    owned().strike(&Thing::Folder { path: folder.to_owned() });
-    Ok(())
-}
-
 /// What a container is to be called. It is noted: whatever happens from now on, it is removed.
 ///
 /// # Errors
 /// The system gives no random bytes: the rest of a sentence.
 pub(super) fn identity(_: &Making, connection: &Connection) -> Result<Identity, String> {
-    let word = random_word().map_err(|error| format!("there are no random bytes to name it by: {error}"))?;
+    let word = word().map_err(|error| format!("there are no random bytes to name it by: {error}"))?;
     let identity = Identity { name: format!("{PREFIX}{word}"), label: format!("{}-{word}", here()) };
-    owned().note(identity.thing(connection), Some(Box::new(connection.endpoint.clone())));
+    owned().note(identity.thing(connection), Box::new(connection.endpoint.clone()));
     Ok(identity)
 }
 
 impl Identity {
     fn thing(&self, connection: &Connection) -> Thing {
-        Thing::Container { name: self.name.clone(), label: self.label.clone(), engine: connection.key.clone() }
+        Thing { name: self.name.clone(), label: self.label.clone(), engine: connection.key.clone() }
     }
 }
 
@@ -141,9 +124,8 @@ impl Identity {
 pub(super) fn created(_: &Making, connection: &Connection, identity: &Identity, id: &str) {
     let thing = identity.thing(connection);
     let mut owned = owned();
-    let at = owned.active.iter_mut().filter(|one| one.thing == thing).find_map(|one| one.at.as_mut());
-    if let Some((_, known)) = at {
-        *known = Some(id.to_owned());
+    if let Some(one) = owned.active.iter_mut().find(|one| one.thing == thing) {
+        one.id = Some(id.to_owned());
     }
 }
 
@@ -162,9 +144,7 @@ pub(super) fn remove(connection: &Connection, id: &str) -> Result<(), String> {
     if sweep::remove(connection, id) == Fate::Left {
         return Err("the engine does not remove it".to_owned());
     }
-    let is_it = |one: &Active| {
-        one.at.as_ref().is_some_and(|(at, known)| **at == connection.endpoint && known.as_deref() == Some(id))
-    };
+    let is_it = |one: &Active| *one.endpoint == connection.endpoint && one.id.as_deref() == Some(id);
     let mut owned = owned();
     let thing = owned.active.iter().find(|one| is_it(one)).map(|one| one.thing.clone());
     if let Some(thing) = thing {
@@ -175,14 +155,13 @@ pub(super) fn remove(connection: &Connection, id: &str) -> Result<(), String> {
 
 /// How many containers of a run could not be removed. They are left to the next run.
 pub(super) fn left(connection: &Connection) -> usize {
-    let is_here = |one: &Active| one.at.as_ref().is_some_and(|(at, _)| **at == connection.endpoint);
+    let is_here = |one: &Active| *one.endpoint == connection.endpoint;
     let (here, others) = std::mem::take(&mut owned().active).into_iter().partition::<Vec<_>, _>(is_here);
     owned().active.extend(others);
     let mut left = 0;
-    for Active { thing, at } in here {
+    for Active { thing, id, .. } in here {
         // One that has an id was to be removed before. Of the others the engine has not said whether they are there.
-        let is_known = at.is_some_and(|(_, id)| id.is_some());
-        match if is_known { Fate::Left } else { sweep::settle(connection, &thing) } {
+        match if id.is_some() { Fate::Left } else { sweep::settle(connection, &thing) } {
             Fate::Removed => owned().strike(&thing),
             // It may still come: the lease keeps it.
             Fate::Absent => {}
@@ -192,7 +171,7 @@ pub(super) fn left(connection: &Connection) -> usize {
     left
 }
 
-/// Removes everything that this process has in engines and in the temporary folder: for the moment before it ends.
+/// Removes everything that this process has in engines: for the moment before it ends.
 /// Whoever wants to make something more waits for that end.
 pub fn clean_up() {
     let mut owned = owned();
@@ -201,18 +180,14 @@ pub fn clean_up() {
     let mut owned = made.unwrap_or_else(PoisonError::into_inner).0;
     let (active, mut lease) = (std::mem::take(&mut owned.active), owned.lease.take());
     drop(owned);
-    let (containers, folders) = active.into_iter().partition::<Vec<_>, _>(|one| one.at.is_some());
-    for Active { thing, at } in containers.into_iter().chain(folders) {
-        let is_gone = match at {
-            Some((endpoint, id)) => Connection::open(&endpoint).is_ok_and(|connection| {
-                let fate = match id {
-                    Some(id) => sweep::remove(&connection, &id),
-                    None => sweep::settle(&connection, &thing),
-                };
-                fate != Fate::Left
-            }),
-            None => matches!(&thing, Thing::Folder { path } if std::fs::remove_dir_all(path).is_ok()),
-        };
+    for Active { thing, endpoint, id } in active {
+        let is_gone = Connection::open(&endpoint).is_ok_and(|connection| {
+            let fate = match id {
+                Some(id) => sweep::remove(&connection, &id),
+                None => sweep::settle(&connection, &thing),
+            };
+            fate != Fate::Left
+        });
         if let Some(lease) = lease.as_mut().filter(|_| is_gone) {
             lease.strike(&thing);
         }
@@ -237,23 +212,4 @@ fn here() -> String {
 
 fn owned() -> MutexGuard<'static, Owned> {
     OWNED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_is_this_user_s_alone_and_is_removed() {
-        let made = folder(&making()).unwrap();
-        let name = made.file_name().unwrap().to_string_lossy().into_owned();
-        assert!(name.starts_with(PREFIX) && name.len() == PREFIX.len() + 32, "{name}");
-        #[cfg(unix)]
-        {
-            let mode = std::os::unix::fs::PermissionsExt::mode(&made.metadata().unwrap().permissions());
-            assert_eq!(mode & 0o777, 0o700);
-        }
-        remove_folder(&made).unwrap();
-        assert!(!made.exists());
-    }
 }

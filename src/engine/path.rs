@@ -1,28 +1,21 @@
 //! The target's path with an image, stage by stage: fetch it, create and start containers in it, run a step's script.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, is_silent};
-use super::container::{Container, Ended, Folder, Wanted, find, pull};
+use super::container::{Container, Ended, NOT_GIVEN, Stop, Wanted};
 use super::form::command_line;
-use super::host::Host;
+use super::home::{Files, Home, Modes};
+use super::limits::Limits;
 use super::owner;
-use super::payload::RunPayload;
-use super::probe::Probe;
-use super::said::{is_not_started, is_of_image, marks, of_engine};
+use super::plan::{Plan, Pull};
+use super::pull::{find, pull};
+use super::said::{Mark, is_of_image, of_engine};
 use super::stage::{EngineReport, Form, LONGEST_OUTPUT, RunReport, StageReport};
-use crate::image::registry::{RegistryOptions, login};
+use crate::image::registry::login;
 use crate::printable::excerpt;
-use crate::reference::Name;
 use crate::verdict::Outcome;
 
-/// The script that a container's bash runs.
-const BOOTSTRAP: &[u8] = include_bytes!("bootstrap.sh");
-/// The script that a container's python3 runs.
-const PYTHON: &[u8] = include_bytes!("script.py");
-/// What a pod's shell starts.
-const RUNNER: &[u8] = include_bytes!("runner.sh");
 /// What scripts end with, which the engine has to hand through.
 pub(super) const EXIT_CODE: i64 = 42;
 /// Who pods run as unless the cluster says otherwise, and as whom guides for OpenShift have them run.
@@ -32,81 +25,14 @@ const POD_USER: &str = "999:999";
 const AS_POD_USER: &str = "uid 999";
 pub(super) const CLOSED_HOME: &str = "home of mode 0700";
 /// What a run does otherwise than the target, and why that does not change what it tests.
-const CHANGED: [&str; 3] = [
+const CHANGED: [&str; 4] = [
     "no network, no new privileges, and only the capabilities to use files and change users: nothing that is tested needs more",
-    "limits on memory, processes and output",
+    "limits on time, memory, CPU, processes, disk and output",
+    "the worker's home is unpacked in each container and is not mounted from a host: paths, owners and modes are the same",
     "in place of Calamari a tiny program with the same needs is loaded, and its script does what Calamari's begins with",
 ];
 
-/// What is run, and how.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The image, for people.
-    pub image: String,
-    /// The digest of its configuration, by which engines know it.
-    pub id: Option<String>,
-    /// The name that the engine can fetch it by.
-    pub pull: Option<Pull>,
-    /// Go's word for the image's architecture.
-    pub architecture: String,
-    /// How the target starts a step's container.
-    pub form: Form,
-    /// Whether containers have a network.
-    pub has_network: bool,
-    /// Whether the image's user is root.
-    pub is_root: bool,
-    /// How long each container may run.
-    pub limit: Duration,
-    /// The types of scripts that are started: `bash`, `pwsh`, `python3`.
-    pub shells: Vec<String>,
-    /// Commands that the script looks up.
-    pub tools: Vec<String>,
-    /// What the tiny programs need.
-    pub probes: Probes,
-    /// A program of the user's own that is run as well.
-    pub payload: Option<RunPayload>,
-    /// Is told how many bytes of how many have been fetched.
-    pub progress: Option<fn(u64, u64)>,
-}
-
-/// What an engine fetches an image by.
-#[derive(Clone, Debug)]
-pub struct Pull {
-    /// The name with the digest.
-    pub by: String,
-    /// Whose credentials are handed to the engine, and where they are looked for if it comes to that.
-    pub name: Name,
-    /// How the registry is reached.
-    pub options: RegistryOptions,
-}
-
-/// What a .NET program needs of an image to be loaded.
-#[derive(Clone, Debug, Default)]
-pub struct Probes {
-    /// The program loader.
-    pub loader: String,
-    /// The libraries, by soname.
-    pub libraries: Vec<String>,
-    /// Symbol versions, by library.
-    pub versions: BTreeMap<String, Vec<String>>,
-    /// Each ICU that is looked for, in order.
-    pub icu: Vec<Loaded>,
-    /// Each OpenSSL that is looked for, in order.
-    pub openssl: Vec<Loaded>,
-}
-
-/// Libraries that a program loads once it needs them.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// What they are called among others of their kind.
-    pub name: String,
-    /// The libraries, by soname.
-    pub libraries: Vec<String>,
-    /// Symbols that they have to have.
-    pub symbols: Vec<String>,
-}
-
-/// Runs an image. Whatever happens, no container and no folder is left.
+/// Runs an image. Whatever happens, no container is left, and nothing is written on this machine.
 #[must_use]
 pub fn run(connection: &Connection, plan: &Plan) -> RunReport {
     owner::sweep(connection);
@@ -129,35 +55,44 @@ pub fn run(connection: &Connection, plan: &Plan) -> RunReport {
         report.stages.push(StageReport::new("create", Outcome::NotApplicable, why));
         return report;
     }
-    let host = match Host::new() {
-        Ok(host) => host,
+    let home = match Home::new() {
+        Ok(home) => home,
         Err(error) => {
-            let why = format!("a folder for the run cannot be made: {error}");
-            report.stages.push(StageReport::new("create", Outcome::Unknown, why));
+            report.stages.push(unknown("create", &format!("this machine gives no random bytes: {error}")));
             return report;
         }
     };
-    let mut run =
-        Run { connection, plan, host: &host, report: &mut report, image: String::new(), user: None, variant: None };
+    let mut run = Run {
+        connection,
+        plan,
+        home: &home,
+        report: &mut report,
+        image: String::new(),
+        user: None,
+        variant: None,
+        modes: Modes::TENTACLE,
+        limits: Limits::default(),
+        left: plan.limit,
+        is_inspected: false,
+    };
     if let Err(stage) = run.all() {
         run.push(stage);
     }
-    let home = host.home().display().to_string();
-    let cleanup = match (host.remove(), owner::left(connection)) {
-        (Ok(()), left @ 1..) => {
-            let why = format!("{left} of its containers could not be removed; the next run with this engine does it");
+    let cleanup = match owner::left(connection) {
+        0 => StageReport::new("cleanup", Outcome::Pass, "containers are removed"),
+        left => {
+            let why = format!(
+                "{left} of its containers could not be removed from the engine at {}; the next run with this engine does it",
+                connection.endpoint.url
+            );
             StageReport::new("cleanup", Outcome::Fail, why)
         }
-        (Ok(()), 0) => StageReport::new("cleanup", Outcome::Pass, "containers and folder are removed"),
-        (Err(error), _) => {
-            StageReport::new("cleanup", Outcome::Fail, format!("the run's folder cannot be removed: {error}"))
-        }
     };
-    report.stages.push(cleanup);
+    report.stages.push(cleanup.seen());
     // The folder's name is another in each run.
     let outputs = report.stages.iter_mut().map(|stage| &mut stage.output);
-    for text in outputs.chain(&mut report.command) {
-        *text = text.replace(&home, "$TentacleHome");
+    for text in outputs.chain(&mut report.command).chain(&mut report.changed) {
+        *text = text.replace(home.path(), "$TentacleHome");
     }
     report
 }
@@ -176,26 +111,37 @@ fn is_same(one: &str, other: &str) -> bool {
 pub(super) struct Run<'a> {
     pub connection: &'a Connection,
     pub plan: &'a Plan,
-    pub host: &'a Host,
+    pub home: &'a Home,
     report: &'a mut RunReport,
     image: String,
     /// `UID:GID` in place of the image's own user.
     user: Option<&'static str>,
     /// What is otherwise than in the usual form.
-    variant: Option<&'static str>,
+    pub variant: Option<&'static str>,
+    modes: Modes,
+    limits: Limits,
+    /// How long containers may still run.
+    left: Duration,
+    /// Whether the engine was asked which limits it holds.
+    is_inspected: bool,
 }
 
 /// The stage that ends a run.
 pub(super) type Stopped = StageReport;
 
-impl Run<'_> {
+/// How a container ended that was used as the target would: with its own files still in the engine.
+pub(super) struct Used<'a> {
+    pub ended: Ended,
+    pub container: Container<'a>,
+}
+
+impl<'a> Run<'a> {
     fn all(&mut self) -> Result<(), Stopped> {
         self.fetch()?;
-        let unwritten = |error| StageReport::new("create", Outcome::Unknown, format!("the run's folder: {error}"));
-        let has_probe = self.write().map_err(unwritten)?;
         if self.plan.form == Form::Pod {
             self.user = Some(ROOT);
         }
+        let has_probe = self.has_probe();
         if has_probe {
             self.load()?;
         }
@@ -206,16 +152,16 @@ impl Run<'_> {
         match self.plan.form {
             Form::Pod => {
                 // Volumes of pods are open to the pod's group.
-                self.host.open_work().map_err(unwritten)?;
+                self.modes = Modes::POD;
                 (self.user, self.variant) = (Some(POD_USER), Some(AS_POD_USER));
                 if has_probe {
-                    self.load()?;
+                    self.start_of_pod()?;
                 }
                 self.shells()
             }
             _ if has_probe && !self.plan.is_root => {
                 self.variant = Some(CLOSED_HOME);
-                self.host.close().map_err(unwritten)?;
+                self.modes = Modes::CLOSED;
                 self.reach()
             }
             _ => Ok(()),
@@ -237,13 +183,20 @@ impl Run<'_> {
         self.report.stages.push(StageReport { variant: self.variant.map(str::to_owned), ..stage });
     }
 
+    /// True if the usual form has such a stage already.
+    pub(super) fn has(&self, stage: &str) -> bool {
+        self.report.stage(stage).is_some()
+    }
+
     fn fetch(&mut self) -> Result<(), Stopped> {
         let start = Instant::now();
-        let has = self.plan.id.as_ref().and_then(|id| find(self.connection, id));
+        let patience = self.plan.patience;
+        let has = self.plan.id.as_ref().and_then(|id| find(self.connection, id, patience));
         let (id, output) = match (has, &self.plan.pull) {
             (Some(id), _) => (id.clone(), format!("the engine has it: {id}")),
             (None, Some(Pull { by, name, options })) => {
-                let id = pull(self.connection, by, login(name, options).as_ref(), self.plan.progress)
+                let login = login(name, options);
+                let id = pull(self.connection, by, login.as_ref(), self.plan.progress, patience)
                     .map_err(|why| StageReport { duration_ms: since(start), ..failed("pull", &why) })?;
                 (id.clone(), format!("fetched: {id}"))
             }
@@ -251,142 +204,125 @@ impl Run<'_> {
                 return Err(skipped("pull", "the engine does not have it, and there is no name to fetch it by"));
             }
         };
-        let stage = StageReport { duration_ms: since(start), ..StageReport::new("pull", Outcome::Pass, output) };
-        self.push(stage);
+        let stage = StageReport::new("pull", Outcome::Pass, output).seen();
+        self.push(StageReport { duration_ms: since(start), ..stage });
         self.image = id;
         Ok(())
     }
 
-    /// Writes script and programs; says whether there is one for this architecture.
-    fn write(&self) -> std::io::Result<bool> {
-        let tools = self.host.tools();
-        Host::write(&tools.join("bootstrap.sh"), BOOTSTRAP, false)?;
-        Host::write(&tools.join("script.py"), PYTHON, false)?;
-        Host::write(&self.host.runner(), RUNNER, true)?;
-        Host::write(&tools.join("tools"), lines(&self.plan.tools).as_bytes(), false)?;
-        let probes = &self.plan.probes;
-        let probe = |libraries: Vec<String>, versions, symbols| {
-            let architecture = &self.plan.architecture;
-            Probe { architecture, loader: &probes.loader, libraries, versions, symbols }.bytes()
-        };
-        let program = probe(probes.libraries.clone(), probes.versions.clone(), Vec::new());
-        let Some(program) = program else { return Ok(false) };
-        Host::write(&tools.join("program"), &program, true)?;
-        for (kind, all) in [("icu", &probes.icu), ("ssl", &probes.openssl)] {
-            for (number, Loaded { name, libraries, symbols }) in all.iter().enumerate() {
-                if let Some(program) = probe(libraries.clone(), BTreeMap::new(), symbols.clone()) {
-                    Host::write(&tools.join(format!("{kind}-{number:03}-{name}")), &program, true)?;
-                }
-            }
-        }
-        Ok(true)
+    /// The worker's home for one container.
+    pub(super) fn files(&self) -> Files {
+        self.home.files(self.modes)
     }
 
     /// A container with the target's arguments.
-    pub(super) fn wanted(&self, command: Vec<String>) -> Wanted {
-        let (home, work) = (self.host.home().display().to_string(), self.host.work().display().to_string());
-        let mut env = vec![format!("TentacleHome={home}")];
+    pub(super) fn wanted(&mut self, mut files: Files, mark: &Mark, command: Vec<String>) -> Wanted {
+        let mut env = vec![format!("TentacleHome={}", self.home.path())];
         if self.plan.form == Form::Pod {
             env.push("OCTOPUS_RUNNING_IN_CONTAINER=Y".to_owned());
+            files.add(&self.home.runner(), &mark.in_script(include_str!("runner.sh")), true);
         }
-        let (entrypoint, command) = self.plan.form.words(&self.host.runner().display().to_string(), command);
-        Wanted {
+        let (entrypoint, command) = self.plan.form.words(&self.home.runner(), command);
+        let wanted = Wanted {
             image: self.image.clone(),
             entrypoint,
             command,
             env,
-            mounts: [&home, &work]
-                .map(|folder| Folder { source: folder.clone(), target: folder.clone(), is_read_only: false })
-                .into(),
-            working_dir: work,
+            working_dir: self.home.work(),
+            files,
             has_network: self.plan.has_network,
             user: self.user.map(str::to_owned),
             is_root: self.user.map_or(self.plan.is_root, |user| user == ROOT),
-        }
-    }
-
-    /// Creates, starts and waits for a container; `what` is the stage that a failure to start is told as.
-    pub(super) fn ended(&mut self, what: &str, command: Vec<String>) -> Result<Result<Ended, String>, Stopped> {
-        let wanted = self.wanted(command);
-        self.ended_of(what, &wanted)
-    }
-
-    pub(super) fn ended_of(&mut self, what: &str, wanted: &Wanted) -> Result<Result<Ended, String>, Stopped> {
+            is_dotnet: false,
+        };
         if self.report.command.is_empty() {
-            let own = Wanted { entrypoint: self.plan.form.entrypoint(), ..wanted.clone() };
-            self.report.command = command_line(&own, &self.plan.image);
+            let folders = [self.home.path(), &self.home.work()];
+            self.report.command = command_line(&wanted, &folders, &self.plan.image);
         }
-        let start = Instant::now();
-        let container = Container::create(self.connection, wanted)
-            .map_err(|why| StageReport { duration_ms: since(start), ..not_created(&why) })?;
-        if self.report.stage("create").is_none() {
-            let stage = StageReport::new("create", Outcome::Pass, "with the target's arguments");
-            self.push(StageReport { duration_ms: since(start), ..stage });
-        }
-        if let Err(why) = container.start() {
-            return Ok(Err(why));
-        }
-        let ended = container.wait(self.plan.limit).map_err(|why| unknown(what, &why))?;
-        drop(container);
-        if ended.exit_code.is_none() {
-            return Ok(Ok(ended));
-        }
-        Ok(match self.plan.form.start_of(&ended.output) {
-            Ok(output) => Ok(Ended { output, ..ended }),
-            Err(why) => Err(why),
-        })
+        wanted
     }
 
-    /// Starts the tiny program as the container's first process, as Calamari is. An entrypoint that old servers leave in
-    /// place is emptied: how it ends would be taken for how the program does.
-    fn program(&mut self) -> Result<Result<Ended, String>, Stopped> {
-        let program = self.host.tools().join("program").display().to_string();
-        let wanted = self.wanted(vec![program]);
-        let entrypoint = wanted.entrypoint.clone().or_else(|| Form::Worker.entrypoint());
-        self.ended_of("start", &Wanted { entrypoint, ..wanted })
-    }
-
-    fn load(&mut self) -> Result<(), Stopped> {
-        let stages = match self.program()? {
-            // The kernel says so if the loader is not there.
-            Err(why) if is_of_image(&why) => {
-                vec![failed("start", &why), skipped("linker", "the program did not start")]
-            }
-            Err(why) => return Err(unknown("start", &of_engine(&why))),
-            // Newer runtimes start a container before they find out.
-            Ok(ended) if is_not_started(&ended.output) => {
-                vec![
-                    StageReport { exit_code: ended.exit_code, ..failed("start", ended.output.trim()) },
-                    skipped("linker", "the program did not start"),
-                ]
-            }
-            Ok(ended) => {
-                let start = StageReport { output: String::new(), outcome: Outcome::Pass, ..ended.stage("start", 0) };
-                vec![start, ended.stage("linker", 0)]
-            }
+    /// Creates, starts and waits for a container; `what` is the stage that a failure is reported as. The inner error is why
+    /// the engine did not start it.
+    pub(super) fn used(&mut self, what: &str, wanted: &Wanted) -> Result<Result<Used<'a>, String>, Stopped> {
+        if self.left.is_zero() {
+            return Err(unknown(what, &format!("the containers ran for {} s before it", self.plan.limit.as_secs())));
+        }
+        let container = match self.started(wanted)? {
+            Ok(container) => container,
+            Err(why) => return Ok(Err(why)),
         };
-        for stage in stages {
-            self.push(stage);
+        let ended = container.wait(self.left).map_err(|why| unknown(what, &why))?;
+        self.left = self.left.saturating_sub(ended.duration);
+        if !ended.is_watched {
+            self.change("the engine does not say how much its containers write: no limit on their disk".to_owned());
         }
-        Ok(())
+        if !self.is_inspected {
+            self.is_inspected = true;
+            let config = container.host_config();
+            let missing = config.map(|config| self.limits.missing(&config, wanted.is_dotnet)).unwrap_or_default();
+            if !missing.is_empty() {
+                self.change(format!("the engine holds no limit on {}", missing.join(", ")));
+            }
+        }
+        Ok(Ok(Used { ended, container }))
     }
 
-    /// Whether the image's user comes to where Calamari lies, when only the home's owner may enter it.
-    fn reach(&mut self) -> Result<(), Stopped> {
-        let stage = match self.program()? {
-            Err(why) if is_of_image(&why) => failed("start", &why),
-            Err(why) => return Err(unknown("start", &of_engine(&why))),
-            Ok(ended) if is_not_started(&ended.output) => failed("start", ended.output.trim()),
-            Ok(_) => StageReport::new("start", Outcome::Pass, "the user may enter a home of mode 0700"),
-        };
-        self.push(stage);
-        Ok(())
+    /// A container that runs. An engine that cannot hold a limit is asked again without it. Only if that helps the limit
+    /// stays dropped, and the report says so: an image can have a part in what an engine says.
+    fn started(&mut self, wanted: &Wanted) -> Result<Result<Container<'a>, String>, Stopped> {
+        let mut limits = self.limits.clone();
+        let mut changes = Vec::new();
+        loop {
+            let start = Instant::now();
+            let made = Container::create(self.connection, wanted, &limits, self.plan.patience);
+            let begun = made.and_then(|container| match container.start() {
+                Ok(()) => Ok((container, None)),
+                Err(why) if is_of_image(&why) => Ok((container, Some(why))),
+                Err(why) => match limits.clone().give_way(&why) {
+                    Some(_) => Err(why),
+                    None => Ok((container, Some(why))),
+                },
+            });
+            let (container, why) = match begun {
+                Ok(begun) => begun,
+                Err(why) => {
+                    let change = limits.give_way(&why).filter(|_| !is_of_image(&why));
+                    let Some(change) = change else {
+                        return Err(StageReport { duration_ms: since(start), ..not_created(&why) });
+                    };
+                    changes.push(format!("{change}, because the engine says: {}", excerpt(&why, LONGEST_OUTPUT)));
+                    continue;
+                }
+            };
+            if why.is_none() {
+                self.limits = limits;
+                changes.into_iter().for_each(|change| self.change(change));
+            }
+            for warning in &container.warnings {
+                self.change(format!("the engine says: {}", excerpt(warning, LONGEST_OUTPUT)));
+            }
+            if !self.has("create") {
+                let stage = StageReport::new("create", Outcome::Pass, "with the target's arguments").seen();
+                self.push(StageReport { duration_ms: since(start), ..stage });
+            }
+            return Ok(why.map_or(Ok(container), Err));
+        }
+    }
+
+    fn change(&mut self, change: String) {
+        if !self.report.changed.contains(&change) {
+            self.report.changed.push(change);
+        }
     }
 
     /// Another language's script, started as Calamari starts it, that ends with a code of its own.
     fn shell(&mut self, shell: &str) -> Result<(), Stopped> {
         let name = format!("shell:{shell}");
-        let script = self.host.tools().join("script.py").display().to_string();
+        let mark = self.mark()?;
+        let script = self.home.tool("script.py");
+        let mut files = self.files();
+        files.add(&script, &mark.in_script(include_str!("script.py")), false);
         let words: &[&str] = match shell {
             "pwsh" => {
                 &["-NoProfile", "-NoLogo", "-NonInteractive", "-ExecutionPolicy", "Unrestricted", "-Command", "exit 42"]
@@ -394,11 +330,11 @@ impl Run<'_> {
             _ => &["-u", &script],
         };
         let words = std::iter::once(&shell).chain(words).map(|word| (*word).to_owned()).collect();
-        match self.ended(&name, words)? {
-            Err(why) if !is_of_image(&why) => return Err(unknown(&name, &of_engine(&why))),
-            Err(why) => self.push(failed(&name, &why)),
+        let wanted = Wanted { is_dotnet: shell == "pwsh", ..self.wanted(files, &mark, words) };
+        match self.ended(&name, &wanted, &mark)? {
+            Err(stage) => self.push(stage),
             Ok(ended) => {
-                let variables = marks(&ended.output).remove("variables:python3").filter(|_| shell == "python3");
+                let variables = mark.stages(&ended.output).remove("variables:python3").filter(|_| shell == "python3");
                 let stage = ended.stage(&name, EXIT_CODE);
                 let output = if variables.is_some() { String::new() } else { stage.output };
                 self.push(StageReport { output, ..stage });
@@ -409,36 +345,63 @@ impl Run<'_> {
         }
         Ok(())
     }
+
+    /// Uses a container. The inner error is the stage's fail if the image is why it did not start.
+    pub(super) fn ended(
+        &mut self,
+        what: &str,
+        wanted: &Wanted,
+        mark: &Mark,
+    ) -> Result<Result<Ended, StageReport>, Stopped> {
+        let started = self.used(what, wanted)?.and_then(|used| self.own_output(used, mark));
+        match started {
+            Ok(used) => Ok(Ok(used.ended)),
+            Err(why) if is_of_image(&why) => Ok(Err(failed(what, &why).seen())),
+            Err(why) => Err(unknown(what, &of_engine(&why))),
+        }
+    }
+
+    /// The output of the program alone, without what the form's own scripts print.
+    pub(super) fn own_output(&self, mut used: Used<'a>, mark: &Mark) -> Result<Used<'a>, String> {
+        if used.ended.exit_code.is_some() {
+            used.ended.output = self.plan.form.start_of(&used.ended.output, mark)?;
+        }
+        Ok(used)
+    }
+
+    /// A mark for one container.
+    pub(super) fn mark(&self) -> Result<Mark, Stopped> {
+        Mark::new().map_err(|error| unknown("create", &format!("this machine gives no random bytes: {error}")))
+    }
 }
 
 impl Ended {
     /// The stage that a container was; it passed if it ended with this code.
     pub(super) fn stage(&self, name: &str, expected: i64) -> StageReport {
+        let output = excerpt(self.output.trim(), LONGEST_OUTPUT);
+        let (outcome, output) = match (self.exit_code, self.stopped) {
+            (Some(code), _) if code == expected => (Outcome::Pass, output),
+            (Some(_), _) => (Outcome::Fail, output),
+            (None, Some(Stop::Disk)) => (Outcome::Unknown, TOO_MUCH_WRITTEN.to_owned()),
+            (None, _) => (Outcome::Unknown, output),
+        };
         StageReport {
-            name: name.to_owned(),
-            variant: None,
-            outcome: match self.exit_code {
-                Some(code) if code == expected => Outcome::Pass,
-                Some(_) => Outcome::Fail,
-                None => Outcome::Unknown,
-            },
             duration_ms: Some(millis(self.duration)),
             exit_code: self.exit_code,
-            output: excerpt(self.output.trim(), LONGEST_OUTPUT),
-            observed: false,
+            ..StageReport::new(name, outcome, output)
         }
     }
 }
 
-/// An engine that does not see this machine's folders, is full, or is gone, says nothing of the image.
+/// What is said of a container that wrote too much.
+pub(super) const TOO_MUCH_WRITTEN: &str = "it was stopped because it wrote more than 1 GiB";
+
+/// An engine that is full or gone says nothing of the image.
 fn not_created(why: &str) -> Stopped {
-    if why.contains("bind source path does not exist") || why.contains("no such file or directory") {
-        return unknown("create", &format!("the engine does not see this machine's folders: {why}"));
-    }
-    if is_silent(why) || why.contains("no space left") {
+    if is_silent(why) || why.starts_with(NOT_GIVEN) || why.contains("no space left") {
         return unknown("create", why);
     }
-    failed("create", why)
+    failed("create", why).seen()
 }
 
 pub(super) fn failed(stage: &str, why: &str) -> Stopped {
@@ -459,8 +422,4 @@ fn since(start: Instant) -> Option<u64> {
 
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn lines(all: &[String]) -> String {
-    all.iter().map(|one| format!("{one}\n")).collect()
 }

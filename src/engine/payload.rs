@@ -1,11 +1,10 @@
 //! A program of the user's own, run where the worker would have it: any folder with a command line, or Calamari itself.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::container::{Folder, Wanted};
-use super::host::Host;
-use super::path::{EXIT_CODE, Run, Stopped, failed, skipped, unknown};
-use super::said::{is_of_image, of_engine};
+use super::container::Wanted;
+use super::path::{EXIT_CODE, Run, Stopped, skipped, unknown};
+use super::payload_files::PayloadFiles;
 use super::stage::StageReport;
 use crate::verdict::Outcome;
 
@@ -16,7 +15,7 @@ const SCRIPT: &str = "echo \"the variable is: $(get_octopusvariable imglint.prob
 /// What the script says if the variable came through.
 const SAYS: &str = "the variable is: imglint's";
 
-/// A folder of this machine, mounted into a container, and the command line that is run in it.
+/// A folder of this machine, copied into a container, and the command line that is run in it.
 #[derive(Clone, Debug)]
 pub struct RunPayload {
     /// The folder.
@@ -25,23 +24,35 @@ pub struct RunPayload {
     pub command: Option<Vec<String>>,
 }
 
+/// How a payload is run.
+struct Use<'a> {
+    stage: &'a str,
+    command: Vec<String>,
+    /// A file in the work folder.
+    file: Option<(String, Vec<u8>)>,
+    expected: i64,
+    /// What it has to print.
+    says: Option<&'a str>,
+}
+
 impl Run<'_> {
     /// The payload, at its place below the worker's home.
     pub(super) fn payload(&mut self, payload: &RunPayload) -> Result<(), Stopped> {
-        let place = self.host.home().join("Tools/payload");
-        let made = std::fs::create_dir_all(&place).and_then(|()| payload.folder.canonicalize());
-        let folder = made.map_err(|error| unknown("payload", &format!("it cannot be mounted: {error}")))?;
+        let place = self.home.payload();
+        let folder = payload.folder.canonicalize();
+        let listed = folder.and_then(|folder| Ok((PayloadFiles::list(&folder, &place)?, folder)));
+        let (files, folder) = listed.map_err(|error| unknown("payload", &format!("it cannot be read: {error}")))?;
         match &payload.command {
             Some(words) => {
                 // A word that names something in the folder is a path there, as the files are judged.
                 let inside = |word: &String| {
                     let is_there = !word.is_empty() && folder.join(word).exists();
-                    if is_there { place.join(word).display().to_string() } else { word.clone() }
+                    if is_there { format!("{place}/{word}") } else { word.clone() }
                 };
-                let wanted = self.mounting(&folder, &place, words.iter().map(inside).collect());
-                self.start(&wanted, "payload", 0, None)
+                let command = words.iter().map(inside).collect();
+                self.use_of(&files, Use { stage: "payload", command, file: None, expected: 0, says: None })
             }
-            None if folder.join(CALAMARI).is_file() => self.calamari(&folder, &place),
+            None if folder.join(CALAMARI).is_file() => self.calamari(&files, &place),
             None => {
                 let why = "--payload-command says how it is started, and is not given";
                 self.push(skipped("payload", why));
@@ -52,10 +63,10 @@ impl Run<'_> {
 
     /// Calamari: whether it starts, then a Bash step with a variable (Calamari, `RunScriptCommand`; the variables as
     /// `VariablesFactory` reads them without a password).
-    fn calamari(&mut self, folder: &Path, place: &Path) -> Result<(), Stopped> {
-        let program = place.join(CALAMARI).display().to_string();
-        let wanted = self.mounting(folder, place, vec![program.clone(), "version".to_owned()]);
-        self.start(&wanted, "payload", 0, None)?;
+    fn calamari(&mut self, files: &PayloadFiles, place: &str) -> Result<(), Stopped> {
+        let program = format!("{place}/{CALAMARI}");
+        let command = vec![program.clone(), "version".to_owned()];
+        self.use_of(files, Use { stage: "payload", command, file: None, expected: 0, says: None })?;
         let variable = |key: &str, value: &str| serde_json::json!({"Key": key, "Value": value, "IsSensitive": false});
         let variables = serde_json::json!([
             variable("imglint.probe", "imglint's"),
@@ -63,28 +74,27 @@ impl Run<'_> {
             variable("Octopus.Action.Script.Syntax", "Bash"),
             variable("Octopus.Action.Script.ScriptSource", "Inline"),
         ]);
-        let file = self.host.work().join("variables.json");
-        Host::write(&file, variables.to_string().as_bytes(), false)
-            .map_err(|error| unknown("payload:run-script", &format!("its variables cannot be written: {error}")))?;
-        let argument = format!("--variables={}", file.display());
-        let wanted = self.mounting(folder, place, vec![program, "run-script".to_owned(), argument]);
-        self.start(&wanted, "payload:run-script", EXIT_CODE, Some(SAYS))
+        let path = format!("{}/variables.json", self.home.work());
+        let command = vec![program, "run-script".to_owned(), format!("--variables={path}")];
+        let file = Some((path, variables.to_string().into_bytes()));
+        let stage = "payload:run-script";
+        self.use_of(files, Use { stage, command, file, expected: EXIT_CODE, says: Some(SAYS) })
     }
 
-    fn mounting(&self, folder: &Path, place: &Path, command: Vec<String>) -> Wanted {
-        let mut wanted = self.wanted(command);
-        let (source, target) = (folder.display().to_string(), place.display().to_string());
-        wanted.mounts.push(Folder { source, target, is_read_only: true });
-        wanted
-    }
-
-    fn start(&mut self, wanted: &Wanted, stage: &str, expected: i64, says: Option<&str>) -> Result<(), Stopped> {
-        let stage = match self.ended_of(stage, wanted)? {
-            Err(why) if !is_of_image(&why) => return Err(unknown(stage, &of_engine(&why))),
-            Err(why) => failed(stage, &why),
+    fn use_of(&mut self, payload: &PayloadFiles, how: Use<'_>) -> Result<(), Stopped> {
+        let mark = self.mark()?;
+        let mut files = self.files();
+        if let Some((path, bytes)) = &how.file {
+            files.add(path, bytes, false);
+        }
+        files.add_payload(payload.clone());
+        let wanted = Wanted { is_dotnet: true, ..self.wanted(files, &mark, how.command) };
+        let stage = match self.ended(how.stage, &wanted, &mark)? {
+            Err(stage) => stage,
             Ok(ended) => {
-                let seen = ended.stage(stage, expected);
-                let is_silent = seen.outcome == Outcome::Pass && says.is_some_and(|says| !ended.output.contains(says));
+                let seen = ended.stage(how.stage, how.expected);
+                let is_silent =
+                    seen.outcome == Outcome::Pass && how.says.is_some_and(|says| !ended.output.contains(says));
                 if is_silent {
                     let output = format!("the script did not read its variable: {}", seen.output);
                     StageReport { outcome: Outcome::Fail, output, ..seen }

@@ -4,6 +4,9 @@
 //! System V ABI; symbol versions by the Linux Standard Base).
 
 use std::collections::BTreeMap;
+use std::io;
+
+use super::secret;
 
 /// What a program is made of.
 #[derive(Clone, Debug)]
@@ -18,12 +21,50 @@ pub(super) struct Probe<'a> {
     pub versions: BTreeMap<String, Vec<String>>,
     /// Symbols that the libraries have to have.
     pub symbols: Vec<String>,
+    /// What it prints and ends with.
+    pub proof: &'a Proof,
+}
+
+/// What a program prints and ends with once it is loaded: another in each container, so that nothing which only looks like
+/// a success is taken for one. A loader of the image that reads the program's code could print it, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proof {
+    word: String,
+    code: u8,
+}
+
+impl Proof {
+    /// A new one, for one container.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub(super) fn new() -> io::Result<Self> {
+        let word = secret::word()?;
+        // Not a code by which shells and engines report something.
+        let code = 64 + secret::bytes()?[0] % 60;
+        Ok(Self { word, code })
+    }
+
+    /// True if this is how a container ended.
+    pub(super) fn is_given(&self, exit_code: Option<i64>, output: &str) -> bool {
+        exit_code == Some(self.code.into()) && output.contains(&self.word)
+    }
+
+    /// The word that it prints.
+    pub(super) fn word(&self) -> &str {
+        &self.word
+    }
+
+    /// What else was printed.
+    pub(super) fn rest(&self, output: &str) -> String {
+        output.replace(&self.word, "").trim().to_owned()
+    }
 }
 
 /// What differs between machines.
 struct Machine {
-    /// exit(0) in machine code.
-    code: &'static [u8],
+    /// Machine code that prints the proof's word and ends with its code.
+    code: fn(&Proof) -> Vec<u8>,
     /// The machine's number (`e_machine`).
     number: u16,
     /// The largest page, in bytes.
@@ -34,22 +75,49 @@ struct Machine {
 
 fn machine(architecture: &str) -> Option<Machine> {
     match architecture {
-        // mov eax, 60; xor edi, edi; syscall
-        "amd64" => Some(Machine {
-            code: &[0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05],
-            number: 62,
-            page: 0x1000,
-            relocation: 6,
-        }),
-        // mov x8, 93; mov x0, 0; svc 0
-        "arm64" => Some(Machine {
-            code: &[0xa8, 0x0b, 0x80, 0xd2, 0, 0, 0x80, 0xd2, 0x01, 0, 0, 0xd4],
-            number: 183,
-            page: 0x1_0000,
-            relocation: 1025,
-        }),
+        "amd64" => Some(Machine { code: code_of_amd64, number: 62, page: 0x1000, relocation: 6 }),
+        "arm64" => Some(Machine { code: code_of_arm64, number: 183, page: 0x1_0000, relocation: 1025 }),
         _ => None,
     }
+}
+
+/// The word with a line end, as it stands behind the machine code.
+fn line(proof: &Proof) -> Vec<u8> {
+    format!("{}\n", proof.word).into_bytes()
+}
+
+/// write(1, line, length), exit_group(code).
+fn code_of_amd64(proof: &Proof) -> Vec<u8> {
+    let line = line(proof);
+    let mut code = vec![0xb8, 1, 0, 0, 0]; // mov eax, 1
+    code.extend([0xbf, 1, 0, 0, 0]); // mov edi, 1
+    code.extend([0x48, 0x8d, 0x35, 19, 0, 0, 0]); // lea rsi, [rip + 19]: the line behind the code
+    code.push(0xba); // mov edx, length
+    code.extend((line.len() as u32).to_le_bytes());
+    code.extend([0x0f, 0x05]); // syscall
+    code.extend([0xb8, 231, 0, 0, 0]); // mov eax, 231
+    code.extend([0xbf, proof.code, 0, 0, 0]); // mov edi, code
+    code.extend([0x0f, 0x05]); // syscall
+    code.extend(line);
+    code
+}
+
+/// The same for the other machine.
+fn code_of_arm64(proof: &Proof) -> Vec<u8> {
+    let line = line(proof);
+    let movz = |register: u32, value: u32| 0xd280_0000 | (value << 5) | register;
+    let svc = 0xd400_0001;
+    let words = [
+        movz(8, 64),                // mov x8, 64
+        movz(0, 1),                 // mov x0, 1
+        0x1000_0000 | (6 << 5) | 1, // adr x1, 24 bytes on: the line behind the code
+        movz(2, line.len() as u32), // mov x2, length
+        svc,                        // svc 0
+        movz(8, 94),                // mov x8, 94
+        movz(0, proof.code.into()), // mov x0, code
+        svc,                        // svc 0
+    ];
+    words.iter().flat_map(|word| word.to_le_bytes()).chain(line).collect()
 }
 
 /// A part of the file under construction: bytes, each part aligned to eight.
@@ -82,7 +150,7 @@ impl Strings {
 }
 
 impl Probe<'_> {
-    /// The program; nothing for an architecture that none is written for.
+    /// The program; `None` for an architecture that none is written for.
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         const HEADERS: usize = 64 + 6 * 56;
         let Machine { code, number: machine, page, relocation } = machine(self.architecture)?;
@@ -90,7 +158,7 @@ impl Probe<'_> {
         let needed: Vec<u64> = self.libraries.iter().map(|name| strings.place(name).into()).collect();
         let (versions, libraries) = self.needs(&mut strings);
         let mut body = Body(vec![0; HEADERS]);
-        let code = body.place(code);
+        let code = body.place(&code(self.proof));
         let interpreter = body.place(&[self.loader.as_bytes(), b"\0"].concat());
         // The first symbol is none; the others are undefined and global. A hash table of one chain without any.
         let wanted: Vec<u32> = self.symbols.iter().map(|name| strings.place(name)).collect();
@@ -190,6 +258,10 @@ fn hash(name: &str) -> u32 {
 mod tests {
     use super::*;
 
+    fn proof() -> Proof {
+        Proof { word: "0123456789abcdef0123456789abcdef".to_owned(), code: 77 }
+    }
+
     fn probe(libraries: &[&str], versions: &[(&str, &str)], symbols: &[&str]) -> Vec<u8> {
         let (architecture, loader) = match std::env::consts::ARCH {
             "aarch64" => ("arm64", "/lib/ld-linux-aarch64.so.1"),
@@ -202,6 +274,7 @@ mod tests {
             libraries: libraries.iter().map(|name| (*name).to_owned()).collect(),
             versions: versions.collect(),
             symbols: symbols.iter().map(|name| (*name).to_owned()).collect(),
+            proof: &proof(),
         };
         probe.bytes().unwrap()
     }
@@ -226,12 +299,12 @@ mod tests {
             std::fs::write(&file, bytes).unwrap();
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
             let output = Command::new(&file).output().unwrap();
-            (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+            let said = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8_lossy(&said).into_owned())
         };
-        assert_eq!(
-            run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_2.17")], &["malloc", "puts"])),
-            (Some(0), String::new())
-        );
+        let (code, said) = run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_2.17")], &["malloc", "puts"]));
+        assert_eq!((code, said.as_str()), (Some(77), "0123456789abcdef0123456789abcdef\n"));
+        assert!(proof().is_given(code.map(i64::from), &said) && proof().rest(&said).is_empty());
         let (code, said) = run(&probe(&["libc.so.6"], &[("libc.so.6", "GLIBC_9.99")], &[]));
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("version `GLIBC_9.99' not found"), "{said}");
@@ -251,7 +324,17 @@ mod tests {
             libraries: Vec::new(),
             versions: BTreeMap::new(),
             symbols: Vec::new(),
+            proof: &proof(),
         };
         assert!(probe.bytes().is_none());
+    }
+
+    #[test]
+    fn only_its_own_word_and_code_together_are_a_proof() {
+        let (own, other) = (Proof::new().unwrap(), Proof::new().unwrap());
+        assert_ne!(own.word, other.word);
+        assert!((64..124).contains(&own.code));
+        assert!(!own.is_given(Some(own.code.into()), &other.word));
+        assert!(!own.is_given(Some(0), &own.word) && !own.is_given(None, &own.word));
     }
 }

@@ -4,5 +4,5 @@
 for command in dirname uname; do
   command -v "$command" >/dev/null || { echo "$command: command not found"; exit 127; }
 done
-printf '##imglint runner pass /bin/bash\n'
+printf '%s runner pass /bin/bash\n' '@MARK@'
 exec "$@"

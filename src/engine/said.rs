@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::secret;
 use super::stage::{LONGEST_OUTPUT, StageReport};
 use crate::printable::excerpt;
 use crate::verdict::Outcome;
@@ -38,16 +39,56 @@ pub(super) fn is_not_started(output: &str) -> bool {
             .any(|end| output.ends_with(end))
 }
 
-/// The stages that the script tells of, by name.
-pub(super) fn marks(output: &str) -> BTreeMap<String, StageReport> {
-    let mark = |line: &str| {
-        let rest = line.strip_prefix("##imglint ")?;
-        let (name, rest) = rest.split_once(' ')?;
-        let (outcome, said) = rest.split_once(' ').unwrap_or((rest, ""));
-        let outcome = if outcome == "pass" { Outcome::Pass } else { Outcome::Fail };
-        Some((name.to_owned(), StageReport::new(name, outcome, excerpt(said, LONGEST_OUTPUT))))
-    };
-    output.lines().filter_map(mark).collect()
+/// How the lines begin by which a script reports its stages: with a word of their container.
+///
+/// The image can read the word, since its own shell runs the script. So a mark never counts for more than what an image
+/// says about itself.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    start: String,
+}
+
+impl Mark {
+    /// A new one, for one container.
+    ///
+    /// # Errors
+    /// The operating system gives no random bytes.
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self::of(&secret::word()?))
+    }
+
+    pub(super) fn of(word: &str) -> Self {
+        Self { start: format!("##imglint:{word}") }
+    }
+
+    /// The beginning of a line.
+    pub(super) fn line(&self, rest: &str) -> String {
+        format!("{} {rest}", self.start)
+    }
+
+    /// A script in which this mark stands for `@MARK@`.
+    pub(super) fn in_script(&self, script: &str) -> Vec<u8> {
+        script.replace("@MARK@", &self.start).into_bytes()
+    }
+
+    /// The stages that a script reports, by name. None of them was observed by imglint.
+    pub(super) fn stages(&self, output: &str) -> BTreeMap<String, StageReport> {
+        let stage = |line: &str| {
+            let rest = line.strip_prefix(&self.start)?.strip_prefix(' ')?;
+            let (name, rest) = rest.split_once(' ')?;
+            let (outcome, said) = rest.split_once(' ').unwrap_or((rest, ""));
+            let outcome = if outcome == "pass" { Outcome::Pass } else { Outcome::Fail };
+            Some((name.to_owned(), StageReport::new(name, outcome, excerpt(said, LONGEST_OUTPUT))))
+        };
+        // Of two lines for one stage the worse counts.
+        let mut stages = BTreeMap::new();
+        for (name, stage) in output.lines().filter_map(stage) {
+            if stage.outcome == Outcome::Fail || !stages.contains_key(&name) {
+                stages.insert(name, stage);
+            }
+        }
+        stages
+    }
 }
 
 #[cfg(test)]
@@ -77,10 +118,20 @@ mod tests {
 
     #[test]
     fn a_script_s_marks_are_its_stages() {
-        let seen =
-            marks("noise\n##imglint shell:bash pass bash 5.2\n##imglint variables fail the value is: x\n##imglint\n");
+        let seen = Mark::of("0123").stages(
+            "noise\n##imglint:0123 shell:bash pass bash 5.2\n##imglint:0123 variables fail the value is: x\n\
+             ##imglint:0123\n##imglint:0124 globalization pass forged\n##imglint cryptography pass forged\n",
+        );
         assert_eq!(seen["shell:bash"].outcome, Outcome::Pass);
         assert_eq!((seen["variables"].outcome, seen["variables"].output.as_str()), (Outcome::Fail, "the value is: x"));
+        assert!(!seen["shell:bash"].observed);
         assert_eq!(seen.len(), 2);
+    }
+
+    #[test]
+    fn a_later_pass_does_not_hide_a_fail() {
+        let mark = Mark::of("0123");
+        let output = "##imglint:0123 variables fail it\n##imglint:0123 variables pass it\n";
+        assert_eq!(mark.stages(output)["variables"].outcome, Outcome::Fail);
     }
 }

@@ -5,7 +5,7 @@ import sys
 
 
 def say(outcome, said):
-    print("##imglint variables:python3 " + outcome + " " + said)
+    print("@MARK@ variables:python3 " + outcome + " " + said)
 
 
 try:

@@ -31,7 +31,7 @@ pub struct RunReport {
     /// How the target starts a step's container.
     #[serde(default)]
     pub form: Form,
-    /// The equivalent command line, to be pasted where `TentacleHome` is a folder of one's own.
+    /// The equivalent command line, to paste where `TentacleHome` is a folder of one's own.
     pub command: Vec<String>,
     /// The stages, in order.
     pub stages: Vec<StageReport>,
@@ -61,17 +61,17 @@ pub struct StageReport {
     pub variant: Option<String>,
     /// What became of it.
     pub outcome: Outcome,
+    /// True if imglint saw the outcome itself: the engine reported it, or imglint's own program was the container's first
+    /// process and proved it. False if the outcome rests on what programs of the image print or end with, which may only
+    /// make a verdict worse.
+    #[serde(default)]
+    pub observed: bool,
     /// How long it took, in milliseconds; nothing for one that takes no time of its own.
     pub duration_ms: Option<u64>,
     /// The exit code of what was started.
     pub exit_code: Option<i64>,
     /// What was said last, or why the stage did not take place.
     pub output: String,
-    /// Whether imglint observed the outcome itself: the exit code, by the engine, of a program that imglint brought and
-    /// started as a container's first process. Any other outcome is what the image says of itself, which can only make a
-    /// verdict worse.
-    #[serde(default)]
-    pub observed: bool,
 }
 
 /// A rule that reading and running an image decide differently. The verdict is undetermined then, unless the run is trusted.
@@ -86,17 +86,23 @@ pub struct Disagreement {
 }
 
 impl StageReport {
-    /// A stage and what became of it.
+    /// The same stage, its outcome seen by imglint itself.
+    #[must_use]
+    pub fn seen(self) -> Self {
+        Self { observed: true, ..self }
+    }
+
+    /// A stage and what became of it, by what the image says.
     #[must_use]
     pub fn new(name: &str, outcome: Outcome, output: impl Into<String>) -> Self {
         Self {
             name: name.to_owned(),
             variant: None,
             outcome,
+            observed: false,
             duration_ms: None,
             exit_code: None,
             output: output.into(),
-            observed: false,
         }
     }
 }

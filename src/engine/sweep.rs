@@ -1,8 +1,6 @@
 //! What killed runs have left, found by their leases and removed. Nothing that somebody else made is touched.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
@@ -56,8 +54,8 @@ pub(super) fn sweep(connection: &Connection) -> usize {
                 return removed;
             }
             let fate = settle(connection, &thing);
-            removed += usize::from(fate == Fate::Removed && matches!(thing, Thing::Container { .. }));
-            let is_elsewhere = matches!(&thing, Thing::Container { engine, .. } if *engine != connection.key);
+            removed += usize::from(fate == Fate::Removed);
+            let is_elsewhere = thing.engine != connection.key;
             if fate == Fate::Removed || (fate == Fate::Absent && !is_elsewhere) {
                 lease.strike(&thing);
             }
@@ -69,15 +67,8 @@ pub(super) fn sweep(connection: &Connection) -> usize {
     removed
 }
 
-/// Removes one thing that a run has noted.
-pub(super) fn settle(connection: &Connection, thing: &Thing) -> Fate {
-    match thing {
-        Thing::Container { name, label, .. } => container(connection, name, label),
-        Thing::Folder { path } => folder(path),
-    }
-}
-
-fn container(connection: &Connection, name: &str, label: &str) -> Fate {
+/// Removes a container that a run has noted.
+pub(super) fn settle(connection: &Connection, Thing { name, label, .. }: &Thing) -> Fate {
     let docker = &connection.docker;
     let found = connection.asked(PATIENCE, docker.inspect_container(name, None::<InspectContainerOptions>));
     let found = match found {
@@ -132,30 +123,6 @@ fn is_ours(name: &str, label: &str, seen: &Seen) -> bool {
 /// Whether an engine says that it has no such thing.
 fn is_absent(error: Option<&Error>) -> bool {
     matches!(error, Some(Error::DockerResponseServerError { status_code: 404, .. }))
-}
-
-/// Removes a folder of a run. Links in it are removed, not followed.
-fn folder(path: &Path) -> Fate {
-    let is_named = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
-    match path.symlink_metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Fate::Absent,
-        Ok(found) if is_named && found.is_dir() && is_own(&found) => match fs::remove_dir_all(path) {
-            Ok(()) => Fate::Removed,
-            Err(_) => Fate::Left,
-        },
-        Ok(_) => Fate::Absent,
-        Err(_) => Fate::Left,
-    }
-}
-
-#[cfg(unix)]
-fn is_own(found: &fs::Metadata) -> bool {
-    std::os::unix::fs::MetadataExt::uid(found) == rustix::process::geteuid().as_raw()
-}
-
-#[cfg(not(unix))]
-fn is_own(_found: &fs::Metadata) -> bool {
-    true
 }
 
 #[cfg(test)]
@@ -217,30 +184,6 @@ mod tests {
                 prop_assert_ne!(image.clone(), ImageLabel::Is(Some(label)));
                 prop_assert_ne!(image, ImageLabel::Unknown);
             }
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_folders_of_runs_are_removed_and_links_are_not_followed() {
-        use std::os::unix::fs::symlink;
-        let temporary = tempfile::tempdir().unwrap();
-        let path = |name: &str| temporary.path().join(name);
-        fs::create_dir(path("precious")).unwrap();
-        fs::write(path("precious/file"), "precious").unwrap();
-        let run = path("imglint-run-1");
-        fs::create_dir_all(run.join("Work")).unwrap();
-        symlink(path("precious"), run.join("Work/link")).unwrap();
-        symlink(path("precious"), path("imglint-run-2")).unwrap();
-        assert_eq!(folder(&run), Fate::Removed);
-        assert_eq!(folder(&path("imglint-run-2")), Fate::Absent, "a link is no folder of a run");
-        assert_eq!(folder(&path("precious")), Fate::Absent, "nor is one of another name");
-        assert_eq!(folder(&path("imglint-run-3")), Fate::Absent);
-        assert_eq!(fs::read_to_string(path("precious/file")).unwrap(), "precious");
-        if rustix::process::geteuid().is_root() {
-            fs::create_dir(path("imglint-run-4")).unwrap();
-            std::os::unix::fs::chown(path("imglint-run-4"), Some(54321), None).unwrap();
-            assert_eq!(folder(&path("imglint-run-4")), Fate::Absent, "another user's");
         }
     }
 }

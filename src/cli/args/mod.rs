@@ -281,7 +281,7 @@ pub struct RunArguments {
     /// Give the containers a network.
     #[arg(long, requires = "run")]
     pub run_network: bool,
-    /// How long each container may run, such as 90, 90s or 5m.
+    /// How long an image's containers may run, all together, such as 90, 90s or 5m.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m", requires = "run")]
     pub run_timeout: Duration,
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::secret::word;
 use place::{Place, places};
 
 /// The largest file that is read, in bytes.
@@ -23,24 +24,15 @@ const MOST: usize = 1000;
 /// How often a new file is tried, when others clean up at the same moment.
 const TRIES: usize = 100;
 
-/// Something that a process makes and has to remove.
+/// A container that a process makes and has to remove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Thing {
-    /// A container.
-    Container {
-        /// The name that it was given.
-        name: String,
-        /// The value of its label.
-        label: String,
-        /// Which engine has it.
-        engine: String,
-    },
-    /// A folder of this machine.
-    Folder {
-        /// Its path.
-        path: PathBuf,
-    },
+pub(super) struct Thing {
+    /// The name that it was given.
+    pub name: String,
+    /// The value of its label.
+    pub label: String,
+    /// Which engine has it.
+    pub engine: String,
 }
 
 /// A line of the file. The last line on a thing holds.
@@ -58,16 +50,6 @@ pub(super) struct Lease {
     made: Vec<Thing>,
 }
 
-/// A word that nobody can guess: 32 hexadecimal digits.
-///
-/// # Errors
-/// The system gives no random bytes.
-pub(super) fn random_word() -> std::io::Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(std::io::Error::from)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 impl Lease {
     /// Takes one out. `None` where no folder can hold it: then nobody removes what this process leaves if it is killed.
     pub(super) fn take() -> Option<Self> {
@@ -77,7 +59,7 @@ impl Lease {
     fn take_in(path: PathBuf) -> Option<Self> {
         for _ in 0..TRIES {
             let place = Place::make(&path)?;
-            let name = random_word().ok()?;
+            let name = word().ok()?;
             let file = match place.create(&name) {
                 Ok(file) => file,
                 // Another process removed the empty folder just now.
@@ -189,7 +171,7 @@ mod tests {
     use super::*;
 
     fn container(name: &str) -> Thing {
-        Thing::Container { name: name.to_owned(), label: "l".to_owned(), engine: "e".to_owned() }
+        Thing { name: name.to_owned(), label: "l".to_owned(), engine: "e".to_owned() }
     }
 
     fn files(path: &Path) -> Vec<PathBuf> {
@@ -298,7 +280,7 @@ mod tests {
         let path = folder.path().join("leases");
         let mut killed = Lease::take_in(path.clone()).unwrap();
         killed.note(container("left"));
-        killed.file.write_all(b"{\"is_made\":false,\"thing\":{\"container\":{\"name\":\"le").unwrap();
+        killed.file.write_all(b"{\"is_made\":false,\"thing\":{\"name\":\"le").unwrap();
         drop(killed);
         assert_eq!(dead_in(&path)[0].made(), [container("left")]);
     }

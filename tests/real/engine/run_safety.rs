@@ -1,7 +1,7 @@
 //! What `--run` leaves behind: nothing, however it ends. And what it does with images that are none for it.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn stage<'a>(result: &'a Value, name: &str) -> &'a Value {
     stages.iter().find(|stage| stage["name"] == name).unwrap_or_else(|| panic!("no stage {name}: {stages:#?}"))
 }
 
-/// How many folders of runs are left.
+/// How many files and folders there are.
 fn folders(temporary: &Path) -> usize {
     std::fs::read_dir(temporary).unwrap().count()
 }
@@ -78,9 +78,8 @@ fn nothing_is_left_however_a_run_ends() {
     let mut killed = started(&engine, &archive.given, temporary.path());
     killed.kill().unwrap();
     killed.wait().unwrap();
-    assert_eq!(folders(temporary.path()), 1, "it had no time to remove its own");
     stopped_after("1s");
-    assert_eq!(folders(temporary.path()), 0, "the next run does");
+    assert_eq!(folders(temporary.path()), 0, "a run writes nothing on this machine");
     let left = engine.docker_says(&["ps", "-aq", "--filter", LABEL, "--filter", "ancestor=imglint/sleeper:1"]);
     assert!(left.is_empty(), "{left}");
 }
@@ -130,11 +129,10 @@ fn variables_and_artifacts_pass_where_there_is_an_openssl() {
     let new = run(&swallows, "swallows", &["--set", "server=2024.1"]);
     assert_eq!(stage(&new, "shell:bash")["outcome"], "pass");
 
-    // A user who may not write to the work folder, which belongs to who runs the worker.
+    // A user who may not write to the work folder, which belongs to root, as a Tentacle's.
     let user = run(&with.clone().user("1000"), "user", &[]);
     assert_eq!(stage(&user, "shell:bash")["outcome"], "pass");
-    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-    assert_eq!(stage(&user, "artifact")["outcome"], if is_root { "fail" } else { "pass" });
+    assert_eq!(stage(&user, "artifact")["outcome"], "fail");
 }
 
 #[test]
