@@ -16,6 +16,8 @@ mod indexes;
 mod layers;
 mod lazy;
 mod libc;
+#[cfg(all(feature = "run", target_os = "linux"))]
+mod lying_engine;
 #[cfg(target_os = "linux")]
 mod memory;
 mod programs;

@@ -8,6 +8,7 @@ mod engines;
 mod linker;
 mod releases;
 mod run_forms;
+mod run_hostile;
 mod run_owner;
 mod run_path;
 mod run_safety;
