@@ -13,6 +13,9 @@ use super::owner::{LABEL, PREFIX};
 /// How long an engine may take for one question, or to remove a container.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long an engine may take to make a container that it was asked for by a run that is dead now.
+const COMES: Duration = Duration::from_secs(600);
+
 /// What became of something that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -55,8 +58,9 @@ pub(super) fn sweep(connection: &Connection) -> usize {
             }
             let fate = settle(connection, &thing);
             removed += usize::from(fate == Fate::Removed);
-            let is_elsewhere = thing.engine != connection.key;
-            if fate == Fate::Removed || (fate == Fate::Absent && !is_elsewhere) {
+            // Of a run that was killed just now the engine may still be making one.
+            let may_come = lease.age() < COMES || thing.engine != connection.key;
+            if fate == Fate::Removed || (fate == Fate::Absent && !may_come) {
                 lease.strike(&thing);
             }
         }

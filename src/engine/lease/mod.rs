@@ -11,6 +11,7 @@ use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -156,6 +157,12 @@ fn read(file: &File) -> Option<Vec<Thing>> {
 }
 
 impl Lease {
+    /// How long ago something was noted last. Zero if the system does not say.
+    pub(super) fn age(&self) -> Duration {
+        let noted = self.file.metadata().and_then(|found| found.modified()).ok();
+        noted.and_then(|noted| noted.elapsed().ok()).unwrap_or_default()
+    }
+
     /// What was made and is not gone.
     pub(super) fn made(&self) -> Vec<Thing> {
         self.made.clone()

@@ -21,7 +21,7 @@ fn sleeper() -> Option<TestImage> {
         leave_out("a static busybox");
         return None;
     };
-    let script = b"#!/bin/busybox sh\nexec /bin/busybox sleep 64\n";
+    let script = b"#!/bin/busybox sh\nexec /bin/busybox sleep 300\n";
     let tar = Tar::default().file("bin/busybox", 0o755, &busybox).file("bin/bash", 0o755, script);
     Some(TestImage::like_this_machine(json!({"Env": ["PATH=/bin"]})).unwrap().layer("COPY busybox", &tar))
 }
@@ -204,11 +204,11 @@ fn users_of_one_engine_leave_each_other_alone() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let image = format!("docker-archive:{}", file.display());
     let other = |arguments: &[&str]| by_other_user(&engine, folder.path(), &[arguments, &[image.as_str()]].concat());
-    let own = || engine.command(&[&archive.given]);
+    let own = || engine.command(&["--run-timeout", "5m", &archive.given]);
 
     // While both live, and when one is dead: nobody but its user removes what it left.
     let (first, of_root) = started(&engine, &mut own(), "imglint/owner-users:1");
-    let (second, of_other) = started(&engine, &mut other(&[]), "imglint/owner-users:1");
+    let (second, of_other) = started(&engine, &mut other(&["--run-timeout", "5m"]), "imglint/owner-users:1");
     short(&engine, &archive.given);
     Run::of(&mut other(&["--run-timeout", "1s"]));
     assert!(is_there(&engine, &of_root) && is_there(&engine, &of_other), "both live");

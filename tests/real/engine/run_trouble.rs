@@ -99,7 +99,12 @@ fn whenever_imglint_is_killed_the_next_run_leaves_nothing() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        Run::of(engine.command(&["--run-timeout", "1s", &archive.given]).env("TMPDIR", folder.path()));
+        let next = || Run::of(engine.command(&["--run-timeout", "1s", &archive.given]).env("TMPDIR", folder.path()));
+        next();
+        // Of the last one that was killed the engine may have been making a container just now.
+        if !engine.is_clean_within(Duration::from_secs(20)) {
+            next();
+        }
         engine.is_left_clean();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{}", engine.name);
     }
