@@ -3,8 +3,10 @@
 //! A rule file picks one by `check = { kind = "…" }` and gives it its parameters. A check never knows how much its
 //! rule matters, reads no files, and cannot fail: what it cannot tell is [unknown](crate::verdict::Outcome::Unknown).
 
+mod bash_start;
 mod command_usable;
 mod commands_usable;
+mod container_start;
 mod distribution_supported;
 mod env_set;
 mod image_size;
@@ -42,10 +44,14 @@ const MOST_TOLD: usize = 6;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Check {
+    /// The environment lets scripts of bash run as they are written.
+    BashStart(bash_start::BashStartClean),
     /// No command on `PATH` is broken.
     CommandsUsable(commands_usable::CommandsUsable),
     /// A command is on `PATH` and can be run.
     CommandUsable(command_usable::CommandUsable),
+    /// Engines create and start containers of the image.
+    ContainerStart(container_start::ContainerStart),
     /// The distribution is on .NET's list.
     DistributionSupported(distribution_supported::DistributionSupported),
     /// Certain variables are not set.
@@ -105,8 +111,10 @@ impl Check {
     #[must_use]
     pub fn judge(&self, facts: &Facts, parameters: &Parameters) -> Answer {
         match self {
+            Self::BashStart(check) => check.judge(facts, parameters),
             Self::CommandsUsable(check) => check.judge(facts, parameters),
             Self::CommandUsable(check) => check.judge(facts),
+            Self::ContainerStart(check) => check.judge(facts),
             Self::DistributionSupported(check) => check.judge(facts, parameters),
             Self::EnvSet(check) => check.judge(facts),
             Self::ForeignLayers(check) => check.judge(facts),
@@ -140,6 +148,7 @@ impl Check {
     #[must_use]
     pub fn parameter(&self) -> Option<(&str, ParameterKind)> {
         match self {
+            Self::BashStart(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::CommandsUsable(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::DistributionSupported(check) => Some((&check.parameter, ParameterKind::Version)),
             Self::ImageSize(check) => Some((&check.parameter, ParameterKind::Size)),

@@ -22,7 +22,9 @@ impl ShellFilePath {
             let mut evidence: Vec<Evidence> = Vec::new();
             let mut told = BTreeSet::new();
             for file in files {
-                let is_meant = |folder: &str| !is_usual(folder);
+                let bash = facts.bash_start.known().and_then(|bash| bash.path.as_ref());
+                let is_in_bash = |folder: &str| bash.is_some_and(|path| path.folders.iter().any(|own| own == folder));
+                let is_meant = |folder: &str| !is_usual(folder) && !is_in_bash(folder);
                 for added in
                     file.adds.iter().filter(|added| !added.is_on_path && !added.has_commands && is_meant(&added.folder))
                 {

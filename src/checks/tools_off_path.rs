@@ -31,7 +31,11 @@ impl ToolsOffPath {
             let mut told: Vec<&OffPath> = found.iter().collect();
             told.sort_by_key(|off| !is_needed(off));
             told.truncate(MOST_TOLD);
-            let evidence = told.iter().flat_map(|off| evidence(off));
+            // What the file of BASH_ENV sources is not known where it could not be followed.
+            let bash = facts.bash_start.known();
+            let may_be_read = bash.is_some_and(|bash| bash.reads.is_some() || bash.path_unknown.is_some());
+            let reader = if may_be_read { "the target itself does not read" } else { "no step reads" };
+            let evidence = told.iter().flat_map(|off| evidence(off, reader));
             let folders = told.iter().map(|off| off.folder.clone()).collect();
             let answer = Answer::fail(evidence).with_folders(folders);
             if found.iter().any(is_needed) { answer } else { answer.lesser() }
@@ -39,7 +43,7 @@ impl ToolsOffPath {
     }
 }
 
-fn evidence(off: &OffPath) -> Vec<Evidence> {
+fn evidence(off: &OffPath, reader: &str) -> Vec<Evidence> {
     let by = match (&off.by, &off.version) {
         (Some(by), Some(version)) => format!(" ({by}, {version})"),
         (Some(by), None) => format!(" ({by})"),
@@ -50,9 +54,14 @@ fn evidence(off: &OffPath) -> Vec<Evidence> {
     let statement =
         if off.commands.len() == 1 { statement.replacen(" are only in ", " is only in ", 1) } else { statement };
     let mut evidence = vec![off.place.says(statement)];
+    if off.is_in_bash {
+        let why = "scripts of bash find it by the file of BASH_ENV; what the target starts itself does not";
+        evidence.push(Place::field("config.Env").says(why));
+        return evidence;
+    }
     for line in off.added_by.iter().take(2) {
         evidence.push(Place::path(&line.file).says(format!(
-            "{} puts it on PATH, which no step reads: {}",
+            "{} puts it on PATH, which {reader}: {}",
             line.position(),
             excerpt(&line.text, 120)
         )));

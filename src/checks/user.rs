@@ -29,10 +29,8 @@ impl UserIs {
     fn fail(&self, user: &User, uid: Option<u32>) -> Answer {
         let place = if user.place == Place::default() { &Place::field("config.User") } else { &user.place };
         let Some(uid) = uid else {
-            return Answer::fail([place.says(format!(
-                "User is {:?}, which /etc/passwd does not have, so engines refuse to start the container",
-                user.given
-            ))]);
+            let why = user.refused.as_deref().unwrap_or("the image does not have this user");
+            return Answer::not_applicable(format!("no container starts as User {:?}: {why}", user.given));
         };
         let who = format!("containers run as {:?}, which is uid {uid}", user.given);
         let refused = self.otherwise.iter().map(|what| place.says(format!("uid {uid} {what}")));

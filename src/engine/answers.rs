@@ -8,6 +8,13 @@ use crate::verdict::Outcome;
 /// Rules that say why nothing at all can be loaded.
 const LOADING: [&str; 4] = ["dotnet-library-missing", "symbol-version-missing", "glibc-too-old", "libc-not-glibc"];
 
+/// The rule that says why engines create or start no container.
+const NO_START: &str = "container-does-not-start";
+
+/// Rules that say why a container does not start.
+const OF_START: [&str; 5] =
+    [NO_START, "dotnet-library-missing", "symbol-version-missing", "glibc-too-old", "libc-not-glibc"];
+
 /// Rules that say why no ICU can be loaded.
 const OF_ICU: [&str; 5] =
     ["icu-unusable", "dotnet-library-missing", "symbol-version-missing", "glibc-too-old", "libc-not-glibc"];
@@ -156,10 +163,11 @@ fn rules(stage: &StageReport, is_pass: bool, form: Form) -> Rules {
             Rules { tested: &[OF_USER], explained_by: &[], accepted: &[OF_USER] }
         }
         // A user whom the image does not know says nothing of loaders and shells.
-        _ if is_of_user(&stage.output) && !is_pass => about(&[], &[OF_USER]),
+        _ if is_of_user(&stage.output) && !is_pass => about(&[], &[NO_START]),
         _ if stage.variant.is_some() => Rules::default(),
-        "start" if form == Form::Pod => about(&["shell-missing"], &["bash-missing", "core-command-missing"]),
-        "start" => about(&["libc-not-glibc"], &LOADING),
+        "create" => about(&[], &[NO_START]),
+        "start" if form == Form::Pod => about(&["shell-missing"], &["bash-missing", "core-command-missing", NO_START]),
+        "start" => about(&["libc-not-glibc"], &OF_START),
         "linker" if is_pass || !stage.output.contains("version `") => {
             about(&["dotnet-library-missing", "symbol-version-missing"], &LOADING)
         }
@@ -298,6 +306,6 @@ mod tests {
         let output = "unable to find user nobody-here: no matching entries in passwd file";
         let unknown = StageReport { output: output.to_owned(), ..stage("shell:bash", Outcome::Fail) };
         let all = answers(&run(vec![unknown]));
-        assert_eq!((all[0].rules.len(), all[0].explained_by.as_slice()), (0, &[OF_USER][..]));
+        assert_eq!((all[0].rules.len(), all[0].explained_by.as_slice()), (0, &[NO_START][..]));
     }
 }

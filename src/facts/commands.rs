@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::programs::{Surroundings, failure_outcome, failure_statement};
-use super::search_path::searched;
+use super::search_path::{depends_on_work_folder, searched};
+use super::starting::refused;
 use super::versions::Versions;
-use super::{Command, CommandState, Program, SearchPath};
-use crate::layer::path::{absolute, join, parent_and_name};
+use super::{Command, CommandState, InBash, Program, SearchPath};
+use crate::layer::path::{absolute, join};
 use crate::layer::{ElfSummary, Kind};
 use crate::linker::{Linker, NoLinker, Process};
 use crate::printable::excerpt;
@@ -19,8 +20,6 @@ use crate::verdict::{Outcome, Place};
 /// Shells and package managers that are looked for beside the commands that steps need.
 const LOOKED_FOR: &[&str] =
     &["apk", "apt-get", "ash", "dash", "dnf", "java", "microdnf", "sh", "tdnf", "yum", "zsh", "zypper"];
-/// How many interpreters of interpreters are followed (Linux, `binfmt_script`: 5).
-const MOST_INTERPRETERS: usize = 5;
 /// The most folders of `PATH` that are searched.
 const MOST_FOLDERS: usize = 300;
 /// The most commands of `PATH` that are looked into: several times what the largest real images have.
@@ -28,13 +27,27 @@ const MOST_COMMANDS: usize = 20_000;
 
 /// Looks up commands of one image.
 pub struct CommandSearch<'a> {
-    around: &'a Surroundings<'a>,
+    pub(super) around: &'a Surroundings<'a>,
     path: &'a SearchPath,
     folders: Vec<Folder<'a>>,
     versions: Versions<'a>,
-    environment: BTreeMap<String, String>,
-    /// What became of files that were asked before, by their real paths.
-    known: RefCell<HashMap<String, Option<CannotStart>>>,
+    pub(super) environment: BTreeMap<String, String>,
+    /// What became of programs that were asked before, by their real paths.
+    pub(super) known: RefCell<HashMap<String, Option<Stop>>>,
+    /// The scripts that are being followed, each for the one before it.
+    pub(super) following: RefCell<Vec<String>>,
+}
+
+/// Who starts a command, which decides what becomes of a file that the kernel does not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// execve(2), as .NET's Process calls it: the first file that may be executed, or none.
+    Execve,
+    /// bash: the same, but it runs a text without `#!` itself.
+    Bash,
+    /// execvp(3) of glibc, as env(1) and xargs(1) call it: goes on behind a file whose interpreter is missing, and has /bin/sh
+    /// run a text without `#!`.
+    Execvp,
 }
 
 /// A folder of `PATH` that is there, each but once.
@@ -55,18 +68,42 @@ impl Folder<'_> {
     }
 }
 
-/// Why a program cannot be started.
+/// Why a program is not started.
 #[derive(Clone, Debug)]
-struct CannotStart {
-    /// Whether it could only not be told.
-    is_open: bool,
+pub(super) struct Stop {
+    pub(super) kind: StopKind,
     /// A sentence about it.
-    why: String,
+    pub(super) why: String,
 }
 
-impl CannotStart {
-    fn because(why: String) -> Self {
-        Self { is_open: false, why }
+/// What kind of reason it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopKind {
+    /// It fails.
+    Fails,
+    /// It fails with ENOENT, ENOTDIR or EACCES, behind which execvp(3) goes on.
+    Passed,
+    /// It fails with ENOEXEC: whether the file is a text, if that is known.
+    NoFormat(Option<bool>),
+    /// It could not be told.
+    Open,
+}
+
+impl Stop {
+    pub(super) fn fails(why: impl Into<String>) -> Self {
+        Self { kind: StopKind::Fails, why: why.into() }
+    }
+
+    pub(super) fn passed(why: impl Into<String>) -> Self {
+        Self { kind: StopKind::Passed, why: why.into() }
+    }
+
+    pub(super) fn open(why: impl Into<String>) -> Self {
+        Self { kind: StopKind::Open, why: why.into() }
+    }
+
+    fn state(&self) -> CommandState {
+        if self.kind == StopKind::Open { CommandState::Unknown } else { CommandState::Unusable }
     }
 }
 
@@ -78,29 +115,34 @@ impl<'a> CommandSearch<'a> {
         let versions = Versions::new(around.rootfs);
         let folder = |(written, real)| Folder { written, real, names: around.rootfs.names(real) };
         let folders = searched(path).take(MOST_FOLDERS).map(folder).collect();
-        Self { around, path, folders, versions, environment, known: RefCell::default() }
+        let (known, following) = (RefCell::default(), RefCell::default());
+        Self { around, path, folders, versions, environment, known, following }
     }
 
     /// Every command on `PATH`, and those that are looked for and missing. Of commands that nobody asked for only the
-    /// state and the place are told.
+    /// state and the place are told. `bash` searches the `PATH` that scripts of bash have, where that is another one; or
+    /// says why it is not known.
     #[must_use]
-    pub fn all(&self) -> BTreeMap<String, Command> {
+    pub fn all(&self, bash: Option<&Result<CommandSearch<'_>, String>>) -> BTreeMap<String, Command> {
         let mut asked: BTreeSet<&str> = LOOKED_FOR.iter().copied().collect();
         if let Ok(steps) = steps() {
             asked.extend(steps.commands());
         }
-        let names: BTreeSet<&String> = self.folders.iter().flat_map(|folder| &folder.names).collect();
+        let more = bash.and_then(|bash| bash.as_ref().ok()).map_or(&[][..], |bash| bash.folders.as_slice());
+        let names: BTreeSet<&String> = self.folders.iter().chain(more).flat_map(|folder| &folder.names).collect();
         let others = names.into_iter().filter(|name| !asked.contains(name.as_str())).take(MOST_COMMANDS);
         let mut commands: BTreeMap<String, Command> = BTreeMap::new();
         for name in others {
-            let command = self.look_up(name);
+            let mut command = self.look_up(name, Caller::Execve);
+            command.in_bash = self.in_bash(name, &command, bash);
             // Folders and data files on PATH are no commands that somebody meant to have.
-            if !command.is_no_program {
+            if !command.is_no_program && (command.state != CommandState::Missing || command.in_bash.is_some()) {
                 commands.insert(name.clone(), command.brief());
             }
         }
         for name in asked {
-            let mut command = self.look_up(name);
+            let mut command = self.look_up(name, Caller::Execve);
+            command.in_bash = self.in_bash(name, &command, bash);
             command.hides = self.hidden(name, &command);
             command.version = command.real_path().map(|path| self.versions.of(name, &path));
             commands.insert(name.to_owned(), command);
@@ -114,9 +156,24 @@ impl<'a> CommandSearch<'a> {
         commands
     }
 
-    /// Looks one command up: execvp(3) takes the first folder of `PATH` that has an executable file of that name.
+    /// What scripts of bash get, where that is something else.
+    fn in_bash(&self, name: &str, own: &Command, bash: Option<&Result<CommandSearch<'_>, String>>) -> Option<InBash> {
+        let found = match bash {
+            Some(Err(why)) => {
+                let why = Some(why.clone());
+                return Some(InBash { state: CommandState::Unknown, why, ..InBash::default() });
+            }
+            Some(Ok(bash)) => bash.look_up(name, Caller::Bash),
+            None if own.is_for_shells => self.look_up(name, Caller::Bash),
+            None => return None,
+        };
+        let is_same = found.state == own.state && found.place == own.place;
+        (!is_same).then_some(InBash { state: found.state, why: found.why, place: found.place })
+    }
+
+    /// Looks one command up: the first folder of `PATH` that has an executable file of that name.
     #[must_use]
-    pub fn look_up(&self, name: &str) -> Command {
+    pub fn look_up(&self, name: &str, caller: Caller) -> Command {
         let rootfs = self.around.rootfs;
         let mut passed_over: Vec<(Place, String)> = Vec::new();
         let mut is_no_program = true;
@@ -128,7 +185,7 @@ impl<'a> CommandSearch<'a> {
                 passed_over.push((place, why));
                 is_no_program &= is_data;
             };
-            match rootfs.find(&full) {
+            match rootfs.find(&asked) {
                 Err(Missing::Absent(path)) if path == full => {}
                 Err(Missing::NotAFolder(path)) if path == real => {}
                 Err(missing) => {
@@ -146,30 +203,48 @@ impl<'a> CommandSearch<'a> {
                     let why = format!("uid {} may not execute {shown} (mode {:04o})", self.around.user.uid, node.mode);
                     pass_over(rootfs.place(&asked, &node), why, false);
                 }
-                Ok(node) => return self.hit(&asked, &node),
+                Ok(node) => match self.stop(&asked, &node, caller) {
+                    Some(Stop { kind: StopKind::Passed, why }) if caller == Caller::Execvp => {
+                        pass_over(rootfs.place(&asked, &node), why, false);
+                    }
+                    stopped => return self.hit(&asked, &node, stopped),
+                },
             }
         }
         let (places, reasons): (Vec<Place>, Vec<String>) = passed_over.into_iter().unzip();
         let (state, place, why) = match places.into_iter().next() {
             Some(place) => (CommandState::Unusable, place, reasons.join("; ")),
-            None if self.path.folders.is_empty() => {
-                (CommandState::Missing, self.path.place.clone(), "PATH is empty".to_owned())
-            }
-            None if self.folders.len() >= MOST_FOLDERS => {
-                let why = format!("PATH has more than {MOST_FOLDERS} folders, of which only the first were searched");
-                (CommandState::Unknown, self.path.place.clone(), why)
-            }
-            None => {
-                let folders = excerpt(&self.path.folders.join(":"), 400);
-                (CommandState::Missing, self.path.place.clone(), format!("it is in no folder of PATH ({folders})"))
-            }
+            None => self.missing(),
         };
         Command { state, place, why: Some(why), is_no_program, ..Command::default() }
     }
 
+    /// What is said of a command that is in no folder.
+    fn missing(&self) -> (CommandState, Place, String) {
+        let place = self.path.place.clone();
+        if self.path.folders.is_empty() {
+            return (CommandState::Missing, place, "PATH is empty".to_owned());
+        }
+        if self.folders.len() >= MOST_FOLDERS {
+            let why = format!("PATH has more than {MOST_FOLDERS} folders, of which only the first were searched");
+            return (CommandState::Unknown, place, why);
+        }
+        let folders = excerpt(&self.path.folders.join(":"), 400);
+        match depends_on_work_folder(self.path) {
+            None => (CommandState::Missing, place, format!("it is in no folder of PATH ({folders})")),
+            Some(entry) => {
+                let entry =
+                    if entry.is_empty() { "an empty entry".to_owned() } else { format!("the relative entry {entry}") };
+                let why =
+                    format!("PATH ({folders}) has {entry}, which means a folder that depends on where the step runs");
+                (CommandState::Unknown, place, why)
+            }
+        }
+    }
+
     /// A program that has to be at exactly this path.
     #[must_use]
-    pub fn at(&self, path: &str) -> Command {
+    pub fn at(&self, path: &str, caller: Caller) -> Command {
         let rootfs = self.around.rootfs;
         match rootfs.find(path) {
             Err(missing) => Command { place: Place::path(path), why: Some(missing.why()), ..Command::default() },
@@ -179,21 +254,25 @@ impl<'a> CommandSearch<'a> {
                 why: Some(format!("{path} is not executable (mode {:04o})", node.mode)),
                 ..Command::default()
             },
-            Ok(node) => self.hit(path.trim_start_matches('/'), &node),
+            Ok(node) => {
+                let asked = path.trim_start_matches('/');
+                self.hit(asked, &node, self.stop(asked, &node, caller))
+            }
         }
     }
 
-    fn hit(&self, path: &str, node: &Node<'_>) -> Command {
+    fn hit(&self, path: &str, node: &Node<'_>, stopped: Option<Stop>) -> Command {
         let place: Place = self.around.rootfs.place(path, node);
         let target = (node.path != path).then(|| absolute(&node.path));
-        let stopped = self.cannot_start(node, MOST_INTERPRETERS);
-        let state = match &stopped {
-            None => CommandState::Usable,
-            Some(stopped) if stopped.is_open => CommandState::Unknown,
-            Some(_) => CommandState::Unusable,
-        };
-        let why = stopped.map(|stopped| stopped.why);
-        Command { state, place, target, why, program: program(node), ..Command::default() }
+        let state = stopped.as_ref().map_or(CommandState::Usable, Stop::state);
+        let is_for_shells = stopped.as_ref().is_some_and(|stopped| matches!(stopped.kind, StopKind::NoFormat(_)));
+        let why = stopped.map(|stopped| match stopped.kind {
+            StopKind::NoFormat(Some(true)) => {
+                format!("{}: shells run it as a script of theirs, other programs such as .NET do not", stopped.why)
+            }
+            _ => stopped.why,
+        });
+        Command { state, place, target, why, program: program(node), is_for_shells, ..Command::default() }
     }
 
     /// Other files of that name, in later folders of `PATH`, which nobody gets to see.
@@ -210,92 +289,23 @@ impl<'a> CommandSearch<'a> {
         hidden
     }
 
-    /// Why a file cannot be started, as a sentence about it; nothing if it can.
-    fn cannot_start(&self, node: &Node<'_>, interpreters: usize) -> Option<CannotStart> {
-        if let Some(known) = self.known.borrow().get(&node.path) {
-            return known.clone();
-        }
-        let found = self.find_out(node, interpreters);
-        self.known.borrow_mut().insert(node.path.clone(), found.clone());
-        found
-    }
-
-    fn find_out(&self, node: &Node<'_>, interpreters: usize) -> Option<CannotStart> {
-        let path = absolute(&node.path);
-        let detail = node.detail();
-        if detail.is_some_and(|detail| detail.left_out) {
-            let why = format!("{path} was not looked into: its layer has too many files of its kind");
-            return Some(CannotStart { is_open: true, why });
-        }
-        if node.kind != Kind::File {
-            return Some(CannotStart::because(format!("{path} is no regular file")));
-        }
-        if let Some(line) = detail.and_then(|detail| detail.interpreter_line.as_deref()) {
-            return self.script(&path, line, interpreters);
-        }
-        let Some(elf) = detail.and_then(|detail| detail.elf.as_ref()) else {
-            return Some(CannotStart::because(format!("{path} is neither a program nor a script with #!")));
-        };
-        self.program(&path, node, elf)
-    }
-
-    fn script(&self, path: &str, line: &str, interpreters: usize) -> Option<CannotStart> {
-        let because = |why: String| Some(CannotStart::because(why));
-        let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-        if interpreter.ends_with('\r') {
-            let name = interpreter.trim_end();
-            return because(format!("{path} has lines that end with CR LF, so its interpreter is {name} with a CR"));
-        }
-        if !interpreter.starts_with('/') {
-            return because(format!("{path} names no absolute interpreter (#!{line})"));
-        }
-        if interpreters == 0 {
-            return because(format!("{path} is a script of a script of a script …"));
-        }
-        let program = match self.around.rootfs.find(interpreter) {
-            Err(_) => return because(format!("{path} is a script of {interpreter}, which is not in the image")),
-            Ok(program) if !self.around.rootfs.may(self.around.user, Access::Execute, &program) => {
-                return because(format!("{path} is a script of {interpreter}, which is not executable"));
-            }
-            Ok(program) => program,
-        };
-        if let Some(stopped) = self.cannot_start(&program, interpreters - 1) {
+    /// Why an ELF file is not started, as a sentence about it; `None` if it is.
+    pub(super) fn program(&self, path: &str, node: &Node<'_>, elf: &ElfSummary) -> Option<Stop> {
+        if let Some(stopped) = refused(self.around, path, node, elf) {
             return Some(stopped);
-        }
-        // env(1) looks the real interpreter up on PATH.
-        if parent_and_name(interpreter).1 != "env" {
-            return None;
-        }
-        let is_name = |word: &&str| !word.starts_with('-') && !word.contains('=');
-        let name = argument.split_whitespace().find(is_name)?;
-        let command = if name.starts_with('/') { self.at(name) } else { self.look_up(name) };
-        let why = command.why.unwrap_or_default();
-        match command.state {
-            CommandState::Usable => None,
-            CommandState::Missing => because(format!("{path} is a script of {name}, which is missing: {why}")),
-            CommandState::Unusable => because(format!("{path} is a script of {name}, which cannot be run: {why}")),
-            CommandState::Unknown => Some(CannotStart { is_open: true, why }),
-        }
-    }
-
-    fn program(&self, path: &str, node: &Node<'_>, elf: &ElfSummary) -> Option<CannotStart> {
-        let because = |why: String| Some(CannotStart::because(why));
-        let architecture = self.around.architecture;
-        if !runs_on(elf.architecture(), architecture) {
-            let other = elf.architecture().unwrap_or("another architecture");
-            return because(format!("{path} is a program for {other}, not for {architecture}"));
         }
         elf.interpreter.as_deref()?;
         let rootfs = self.around.rootfs;
         match Linker::of(elf, rootfs, &self.environment, self.around.user) {
-            Err(NoLinker::Missing(why, _)) => because(format!("{path} does not start: {why}")),
-            Err(NoLinker::Strange(why, _)) => Some(CannotStart { is_open: true, why }),
+            Err(NoLinker::Missing(why, _)) => Some(Stop::passed(format!("{path} does not start: {why}"))),
+            Err(NoLinker::Strange(why, _)) => Some(Stop::open(why)),
             Ok((linker, loader)) => {
                 let (_, failures) = Process::start(&linker, loader, elf, path, rootfs.place(&node.path, node));
                 // A failure that is certain outweighs one that could not be told.
                 let is_open = |failure| failure_outcome(failure) != Outcome::Fail;
                 let worst = failures.iter().min_by_key(|failure| is_open(failure))?;
-                Some(CannotStart { is_open: is_open(worst), why: failure_statement(worst, rootfs) })
+                let why = failure_statement(worst, rootfs);
+                Some(if is_open(worst) { Stop::open(why) } else { Stop::fails(why) })
             }
         }
     }
@@ -338,9 +348,4 @@ fn program(node: &Node<'_>) -> Option<Program> {
         }),
         None => detail.interpreter_line.clone().map(|line| Program { interpreter: Some(line), ..Program::default() }),
     }
-}
-
-/// Whether a processor of the platform starts such programs; amd64 starts 386 as well.
-fn runs_on(program: Option<&str>, platform: &str) -> bool {
-    program == Some(platform) || (program == Some("386") && platform == "amd64")
 }

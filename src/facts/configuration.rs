@@ -29,10 +29,12 @@ pub fn configuration(configuration: &Configuration) -> ConfigurationFacts {
     let env: BTreeMap<String, Setting<String>> = run
         .env
         .iter()
-        .map(|entry| {
-            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        .filter_map(|entry| {
+            // Without `=` an entry takes one of the engine's defaults away, of which only PATH matters here (moby,
+            // container/env.go).
+            let (name, value) = entry.split_once('=').or_else(|| (entry == "PATH").then_some(("PATH", "")))?;
             let place = set_by("Env", "ENV", &format!("{name}="));
-            (name.to_owned(), Setting { value: value.to_owned(), place })
+            Some((name.to_owned(), Setting { value: value.to_owned(), place }))
         })
         .collect();
     ConfigurationFacts {

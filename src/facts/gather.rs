@@ -6,8 +6,9 @@ use super::commands::CommandSearch;
 use super::programs::{self, Surroundings, Wanted};
 use super::steps::Available;
 use super::{
-    ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SearchPath, SizeFacts, configuration,
-    java, libc, off_path, os_release, search_path, shell_files, steps, system_files, user, windows,
+    ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SearchPath, SizeFacts, bash_start,
+    configuration, java, libc, off_path, os_release, search_path, shell_files, start, steps, system_files, user,
+    windows,
 };
 use crate::image::{Image, Layer, ManifestKind, SourceKind};
 use crate::reference::Name;
@@ -101,6 +102,7 @@ fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootf
     facts.ca_certificates = Fact::Known(system_files::ca_certificates(rootfs, settings));
     facts.time_zones = Fact::Known(system_files::time_zones(rootfs, settings));
     facts.user = user::user(&settings.user, rootfs);
+    facts.start_refused = start::refusals(settings, &facts.user, rootfs);
     // Engines take such an image for one of their own architecture, whichever that is.
     if image.platform.architecture.is_empty() {
         Nothing::Unknown("the configuration does not say for which architecture the image is").to_run(facts);
@@ -124,10 +126,17 @@ fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootf
 fn tools(facts: &mut Facts, path: &mut SearchPath, around: &Surroundings<'_>) {
     search_path::look_at_entries(path, around.rootfs, around.user);
     let search = CommandSearch::new(around, path);
-    let commands = search.all();
     let user = facts.user.known().and_then(|user| user.name.clone());
+    let bash_start = bash_start::bash_start(around, path, user.as_deref());
+    let bash = match (&bash_start.path_unknown, &bash_start.path) {
+        (Some(why), _) => Some(Err(why.clone())),
+        (None, Some(own)) => Some(Ok(CommandSearch::new(around, own))),
+        (None, None) => None,
+    };
+    let commands = search.all(bash.as_ref());
+    drop(bash);
     let shell_files = shell_files::shell_files(around, path, user.as_deref());
-    let off_path = off_path::off_path(around, path, &commands, &shell_files);
+    let off_path = off_path::off_path(around, path, &commands, &shell_files, &bash_start);
     let java_home = java::java_home(around, &search);
     let available =
         Available { around, path, commands: &commands, search: &search, off_path: &off_path, java_home: &java_home };
@@ -136,6 +145,7 @@ fn tools(facts: &mut Facts, path: &mut SearchPath, around: &Surroundings<'_>) {
     facts.off_path = Fact::Known(off_path);
     facts.shell_files = Fact::Known(shell_files.files);
     facts.java_home = java_home;
+    facts.bash_start = Fact::Known(bash_start);
 }
 
 /// Why the layers tell nothing.
@@ -157,6 +167,7 @@ impl Nothing<'_> {
     fn inside(self, facts: &mut Facts) {
         facts.os_release = self.fact();
         facts.user = self.fact();
+        facts.start_refused = self.fact();
         facts.path = self.fact();
         facts.ca_certificates = self.fact();
         facts.time_zones = self.fact();
@@ -170,6 +181,7 @@ impl Nothing<'_> {
         facts.off_path = self.fact();
         facts.shell_files = self.fact();
         facts.java_home = self.fact();
+        facts.bash_start = self.fact();
         facts.steps = self.fact();
         facts.programs = self.fact();
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::commands::CommandSearch;
+use super::commands::{Caller, CommandSearch};
 use super::programs::Surroundings;
 use super::{CommandState, Fact};
 use crate::verdict::Place;
@@ -27,7 +27,7 @@ pub fn java_home(around: &Surroundings<'_>, search: &CommandSearch<'_>) -> Fact<
     let Some(value) = around.variable("JAVA_HOME").filter(|value| !value.is_empty()) else {
         return Fact::not_applicable("the image does not set JAVA_HOME");
     };
-    let command = search.at(&format!("{}/bin/java", value.trim_end_matches('/')));
+    let command = search.at(&format!("{}/bin/java", value.trim_end_matches('/')), Caller::Execve);
     Fact::Known(JavaHome {
         value: value.to_owned(),
         java: command.state,

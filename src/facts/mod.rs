@@ -3,6 +3,7 @@
 //! Facts carry knowledge, [checks](crate::checks) carry judgement. Every fact can be read from TOML, which is how the
 //! examples in rule files are written, and is printed as JSON by `imglint facts` and in the report.
 
+pub mod bash_start;
 pub mod commands;
 pub mod configuration;
 mod gather;
@@ -13,8 +14,11 @@ mod os_release;
 pub mod programs;
 pub mod python;
 pub mod run;
+mod scripts;
 mod search_path;
 pub mod shell_files;
+pub mod start;
+mod starting;
 pub mod steps;
 pub mod system_files;
 mod user;
@@ -125,6 +129,8 @@ pub struct Facts {
     pub configuration: Fact<ConfigurationFacts>,
     /// The user that a container runs as.
     pub user: Fact<User>,
+    /// Why engines create or start no container of the image; empty if they do.
+    pub start_refused: Fact<Vec<start::Refusal>>,
     /// `PATH` as a container gets it.
     pub path: Fact<SearchPath>,
     /// Every command on `PATH`, and those that were looked for and are missing, by name.
@@ -133,6 +139,8 @@ pub struct Facts {
     pub off_path: Fact<Vec<off_path::OffPath>>,
     /// The files that shells read at their start, and what they do to `PATH`.
     pub shell_files: Fact<Vec<shell_files::ShellFile>>,
+    /// What the environment does to every script of bash before its first line.
+    pub bash_start: Fact<bash_start::BashStart>,
     /// What `JAVA_HOME` leads to.
     pub java_home: Fact<java::JavaHome>,
     /// What the image has for each type of step, by its id.
@@ -315,10 +323,16 @@ pub struct ConfigurationFacts {
 pub struct User {
     /// As the configuration has it, empty for the default.
     pub given: String,
-    /// The user id: what a number says, else by `/etc/passwd`; nothing where that has no such name.
+    /// The user id: what a number says, else by `/etc/passwd`; `None` if there is no such user.
     pub uid: Option<u32>,
-    /// The group id: what a number says, else by `/etc/passwd`; nothing where only `/etc/group` would tell.
+    /// The group id: what a number says, else by `/etc/group` or `/etc/passwd`; `None` if there is no such group.
     pub gid: Option<u32>,
+    /// The ids of the other groups: those of `/etc/group` that list the user's name, unless `USER` names a group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<u32>,
+    /// Why engines refuse to start a container as this user, a sentence without its full stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// The name by `/etc/passwd`.
     pub name: Option<String>,
     /// The home folder by `/etc/passwd`.
@@ -400,9 +414,29 @@ pub struct Command {
     /// The types of steps that need it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needed_by: Vec<String>,
+    /// What scripts of bash get for it, where that is something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_bash: Option<InBash>,
     /// Whether what was found is a folder or a data file, which nobody means to run.
     #[serde(skip)]
     pub is_no_program: bool,
+    /// Whether it is a file that only shells may run, as a script of their own.
+    #[serde(skip)]
+    pub is_for_shells: bool,
+}
+
+/// What became of looking for a command as a script of bash does: along the `PATH` that it has, where a text without `#!` is
+/// a script, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InBash {
+    /// Whether it can be run.
+    pub state: CommandState,
+    /// Why it cannot be run, or where it was looked for: a sentence without its full stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The first hit; for a missing command, where `PATH` is set.
+    pub place: Place,
 }
 
 /// What the kernel needs to know of a program to start it.

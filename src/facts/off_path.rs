@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::bash_start::BashStart;
 use super::programs::Surroundings;
 use super::shell_files::{ShellFiles, ShellLine, commands_in, homes, is_on_path, is_usual};
 use super::versions::{numbers, version_of_folder};
@@ -35,6 +36,8 @@ pub struct OffPath {
     pub needed_by: Vec<String>,
     /// The lines of shell files that put the folder on `PATH` for people at a prompt.
     pub added_by: Vec<ShellLine>,
+    /// Whether scripts of bash have it on `PATH`, because the file of `BASH_ENV` puts it there.
+    pub is_in_bash: bool,
     /// The folder, and the layer that gives it.
     pub place: Place,
 }
@@ -46,11 +49,12 @@ pub fn off_path(
     path: &SearchPath,
     commands: &BTreeMap<String, Command>,
     files: &ShellFiles,
+    bash: &BashStart,
 ) -> Vec<OffPath> {
     let mut found: Vec<OffPath> = Vec::new();
-    let search = Search { around, path, commands, files };
+    let search = Search { around, path, commands, files, bash };
     for manager in tools().map(|table| table.manager.as_slice()).unwrap_or_default() {
-        for (root, folder) in search.folders(manager) {
+        for (root, folder) in manager_folders(around, manager) {
             search.add(&mut found, Some((manager, &root)), &folder);
         }
     }
@@ -66,66 +70,71 @@ struct Search<'a> {
     path: &'a SearchPath,
     commands: &'a BTreeMap<String, Command>,
     files: &'a ShellFiles,
+    bash: &'a BashStart,
+}
+
+/// The folders with a manager's commands.
+pub(super) fn folders_of(around: &Surroundings<'_>, manager: &Manager) -> Vec<String> {
+    manager_folders(around, manager).into_iter().map(|(_, folder)| folder).collect()
+}
+
+/// The folders with a manager's commands, each with the manager's own folder.
+fn manager_folders(around: &Surroundings<'_>, manager: &Manager) -> Vec<(String, String)> {
+    let mut roots: Vec<String> = Vec::new();
+    if let Some(value) = manager.variable.as_ref().and_then(|name| around.variable(name)) {
+        roots.push(value.to_owned());
+    }
+    for folder in &manager.folders {
+        match folder.strip_prefix('~') {
+            Some(rest) => roots.extend(homes(around).iter().map(|home| format!("{home}{rest}"))),
+            None => roots.push(folder.clone()),
+        }
+    }
+    let mut folders = Vec::new();
+    for root in roots.iter().flat_map(|root| expanded(around.rootfs, root)) {
+        for bin in &manager.bins {
+            let all = match bin.as_str() {
+                "." => vec![root.clone()],
+                bin => expanded(around.rootfs, &format!("{root}/{bin}")),
+            };
+            let one_of_versions = manager.chosen.is_some() && all.len() > 1;
+            let counts = if one_of_versions { chosen(around, manager, &root, all) } else { all };
+            folders.extend(counts.into_iter().map(|folder| (root.clone(), folder)));
+        }
+    }
+    folders
+}
+
+/// Of the folders of several versions the one that is chosen, else the newest.
+fn chosen(around: &Surroundings<'_>, manager: &Manager, root: &str, all: Vec<String>) -> Vec<String> {
+    let version = |folder: &String| version_of_folder(&format!("{folder}/x")).unwrap_or_default();
+    let mut alias = manager.chosen.as_ref().and_then(|file| text_of(around, &format!("{root}/{file}")));
+    // An alias may name another one (nvm: `lts/*`, `stable`).
+    for _ in 0..4 {
+        let next = alias.as_ref().and_then(|name| text_of(around, &format!("{root}/alias/{name}")));
+        match next {
+            Some(next) => alias = Some(next),
+            None => break,
+        }
+    }
+    let wanted = alias.as_deref().map(numbers).filter(|wanted| !wanted.is_empty());
+    let fits = |folder: &&String| wanted.as_ref().is_some_and(|wanted| numbers(&version(folder)).starts_with(wanted));
+    let newest = |folders: Vec<&String>| folders.into_iter().max_by_key(|folder| numbers(&version(folder))).cloned();
+    newest(all.iter().filter(fits).collect()).or_else(|| newest(all.iter().collect())).into_iter().collect()
+}
+
+fn text_of(around: &Surroundings<'_>, path: &str) -> Option<String> {
+    let content = around.rootfs.find(path).ok()?.detail()?.content.as_deref()?;
+    Some(String::from_utf8_lossy(content).trim().to_owned())
 }
 
 impl Search<'_> {
-    /// The folders with a manager's commands, each with the manager's own folder.
-    fn folders(&self, manager: &Manager) -> Vec<(String, String)> {
-        let mut roots: Vec<String> = Vec::new();
-        if let Some(value) = manager.variable.as_ref().and_then(|name| self.around.variable(name)) {
-            roots.push(value.to_owned());
-        }
-        for folder in &manager.folders {
-            match folder.strip_prefix('~') {
-                Some(rest) => roots.extend(homes(self.around).iter().map(|home| format!("{home}{rest}"))),
-                None => roots.push(folder.clone()),
-            }
-        }
-        let mut folders = Vec::new();
-        for root in roots.iter().flat_map(|root| expanded(self.around.rootfs, root)) {
-            for bin in &manager.bins {
-                let all = match bin.as_str() {
-                    "." => vec![root.clone()],
-                    bin => expanded(self.around.rootfs, &format!("{root}/{bin}")),
-                };
-                let one_of_versions = manager.chosen.is_some() && all.len() > 1;
-                let counts = if one_of_versions { self.chosen(manager, &root, all) } else { all };
-                folders.extend(counts.into_iter().map(|folder| (root.clone(), folder)));
-            }
-        }
-        folders
-    }
-
-    /// Of the folders of several versions the one that is chosen, else the newest.
-    fn chosen(&self, manager: &Manager, root: &str, all: Vec<String>) -> Vec<String> {
-        let version = |folder: &String| version_of_folder(&format!("{folder}/x")).unwrap_or_default();
-        let mut alias = manager.chosen.as_ref().and_then(|file| self.text(&format!("{root}/{file}")));
-        // An alias may name another one (nvm: `lts/*`, `stable`).
-        for _ in 0..4 {
-            let next = alias.as_ref().and_then(|name| self.text(&format!("{root}/alias/{name}")));
-            match next {
-                Some(next) => alias = Some(next),
-                None => break,
-            }
-        }
-        let wanted = alias.as_deref().map(numbers).filter(|wanted| !wanted.is_empty());
-        let fits =
-            |folder: &&String| wanted.as_ref().is_some_and(|wanted| numbers(&version(folder)).starts_with(wanted));
-        let newest =
-            |folders: Vec<&String>| folders.into_iter().max_by_key(|folder| numbers(&version(folder))).cloned();
-        newest(all.iter().filter(fits).collect()).or_else(|| newest(all.iter().collect())).into_iter().collect()
-    }
-
-    fn text(&self, path: &str) -> Option<String> {
-        let content = self.around.rootfs.find(path).ok()?.detail()?.content.as_deref()?;
-        Some(String::from_utf8_lossy(content).trim().to_owned())
-    }
-
     fn add(&self, found: &mut Vec<OffPath>, of: Option<(&Manager, &str)>, folder: &str) {
         let rootfs = self.around.rootfs;
         let Ok(node) = rootfs.find(folder) else { return };
         let is_known = |known: &OffPath| rootfs.find(&known.folder).is_ok_and(|other| other.path == node.path);
         let may_enter = rootfs.may(self.around.user, Access::Execute, &node);
+        let is_in_bash = self.bash.path.as_ref().is_some_and(|own| is_on_path(rootfs, own, folder));
         if !may_enter || is_on_path(rootfs, self.path, folder) || found.iter().any(is_known) {
             return;
         }
@@ -133,7 +142,13 @@ impl Search<'_> {
             |name: &String| self.commands.get(name).is_none_or(|command| command.state == CommandState::Missing);
         let is_usable =
             |name: &str| self.commands.get(name).is_some_and(|command| command.state == CommandState::Usable);
-        let steps = |name: &str| steps().map(|table| table.needing(name, is_usable)).unwrap_or_default();
+        // Of what scripts of bash find only those steps lack it that start it otherwise.
+        let steps = |name: &str| {
+            let Ok(table) = steps() else { return Vec::new() };
+            let mut needing = table.needing(name, is_usable);
+            needing.retain(|step| !is_in_bash || table.callers(step, name).by_others);
+            needing
+        };
         let only_known = of.map_or_else(|| is_usual(folder), |(manager, _)| manager.only_known);
         let mut commands: Vec<(bool, String)> = commands_in(rootfs, folder)
             .into_iter()
@@ -143,6 +158,9 @@ impl Search<'_> {
             .collect();
         commands.sort();
         commands.truncate(MOST_COMMANDS);
+        if is_in_bash {
+            commands.retain(|(is_not_needed, _)| !is_not_needed);
+        }
         let commands: Vec<String> = commands.into_iter().map(|(_, name)| name).collect();
         if commands.is_empty() {
             return;
@@ -154,6 +172,7 @@ impl Search<'_> {
             folder: folder.to_owned(),
             commands,
             by: of.map(|(manager, _)| manager.name.clone()),
+            is_in_bash,
             needed_by: needed_by.into_iter().collect(),
             place: rootfs.place(folder.trim_start_matches('/'), &node),
         });
@@ -161,7 +180,7 @@ impl Search<'_> {
 
     fn version(&self, of: Option<(&Manager, &str)>, folder: &str) -> Option<String> {
         let by_file = of.and_then(|(manager, root)| {
-            let text = self.text(&format!("{root}/{}", manager.version_file.as_ref()?))?;
+            let text = text_of(self.around, &format!("{root}/{}", manager.version_file.as_ref()?))?;
             let java = text.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="));
             let line = java.or_else(|| text.lines().next())?;
             Some(line.trim_matches('"').trim_start_matches("go").to_owned())

@@ -8,7 +8,7 @@ use crate::layer::path::absolute;
 use crate::rootfs::{Access, Account, Rootfs};
 
 /// Fills in what each entry of `PATH` is.
-pub fn look_at_entries(path: &mut SearchPath, rootfs: &Rootfs, user: Account) {
+pub fn look_at_entries(path: &mut SearchPath, rootfs: &Rootfs, user: Account<'_>) {
     let mut seen: HashMap<String, String> = HashMap::new();
     let mut entries = Vec::new();
     for folder in &path.folders {
@@ -23,7 +23,7 @@ pub fn look_at_entries(path: &mut SearchPath, rootfs: &Rootfs, user: Account) {
     path.entries = entries;
 }
 
-fn state(folder: &str, rootfs: &Rootfs, user: Account) -> (EntryState, Option<String>) {
+fn state(folder: &str, rootfs: &Rootfs, user: Account<'_>) -> (EntryState, Option<String>) {
     if folder.is_empty() {
         return (EntryState::Empty, None);
     }
@@ -36,6 +36,12 @@ fn state(folder: &str, rootfs: &Rootfs, user: Account) -> (EntryState, Option<St
         Ok(node) if !rootfs.may(user, Access::Execute, &node) => (EntryState::Closed, Some(absolute(&node.path))),
         Ok(node) => (EntryState::Folder, Some(absolute(&node.path))),
     }
+}
+
+/// An entry that means a folder which depends on where the step runs; `None` if there is none.
+pub fn depends_on_work_folder(path: &SearchPath) -> Option<&str> {
+    let depends = |entry: &&PathEntry| matches!(entry.state, EntryState::Relative | EntryState::Empty);
+    path.entries.iter().find(depends).map(|entry| entry.folder.as_str())
 }
 
 /// The folders that are searched: each once, as written and without links. Relative ones are relative to the work

@@ -11,7 +11,7 @@ use super::search_path::searched;
 use crate::layer::Kind;
 use crate::layer::path::absolute;
 use crate::rootfs::Rootfs;
-use crate::shell::{self, Dialect, Hook, Line, Reading, StartFile, World};
+use crate::shell::{self, Dialect, Hook, Line, Mode, Reading, StartFile, World};
 use crate::tables::tools::{Manager, tools};
 use crate::verdict::Place;
 
@@ -25,6 +25,9 @@ pub struct ShellFile {
     pub read_by: String,
     /// What it adds to `PATH`, itself and by what it sources.
     pub adds: Vec<PathAddition>,
+    /// Folders of the container's `PATH` that are not on it afterwards.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<String>,
     /// What could not be told.
     pub unknown: Vec<ShellLine>,
     /// The file.
@@ -137,9 +140,10 @@ pub fn shell_files(around: &Surroundings<'_>, path: &SearchPath, user: Option<&s
             start_files.iter().filter(|(_, _, of)| of.as_ref().is_none_or(|of| *of == home)).collect();
         let files: Vec<StartFile> = own.iter().map(|(file, _, _)| file.clone()).collect();
         let is_root = home == "/root" && around.user.uid != 0;
-        let account = if is_root { crate::rootfs::Account { uid: 0, gid: Some(0) } } else { around.user };
+        let account = if is_root { crate::rootfs::Account::ROOT } else { around.user };
         let name = if account.uid == 0 { Some("root") } else { user };
-        let world = World { rootfs, user: name, account, home: &home, environment: &environment };
+        let world =
+            World { mode: Mode::Interactive, rootfs, user: name, account, home: &home, environment: &environment };
         for (reading, (file, read_by, _)) in shell::read(world, &files).into_iter().zip(own) {
             if found.files.iter().any(|known| known.path == file.path) {
                 continue;
@@ -151,11 +155,19 @@ pub fn shell_files(around: &Surroundings<'_>, path: &SearchPath, user: Option<&s
 }
 
 impl ShellFiles {
-    fn add(&mut self, rootfs: &Rootfs, path: &SearchPath, file: &StartFile, read_by: &str, reading: Reading) {
+    pub(super) fn add(
+        &mut self,
+        rootfs: &Rootfs,
+        path: &SearchPath,
+        file: &StartFile,
+        read_by: &str,
+        reading: Reading,
+    ) {
         let place =
             rootfs.find(&file.path).map_or_else(|_| Place::path(&file.path), |node| rootfs.place(&file.path, &node));
         let mut fact =
             ShellFile { path: file.path.clone(), read_by: read_by.to_owned(), place, ..ShellFile::default() };
+        fact.removes = reading.removes;
         for addition in reading.additions {
             let Line { file: of, number, text } = addition.line;
             fact.adds.push(PathAddition {

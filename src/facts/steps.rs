@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::commands::CommandSearch;
+use super::commands::{Caller, CommandSearch};
 use super::off_path::OffPath;
 use super::programs::Surroundings;
 use super::python::{Python, python};
 use super::versions::numbers;
-use super::{Command, CommandState, Fact, SearchPath};
+use super::{Command, CommandState, Fact, InBash, SearchPath};
 use crate::facts::java::JavaHome;
 use crate::layer::path::{absolute, parent_and_name};
 use crate::printable::excerpt;
-use crate::tables::steps::{Need, NeedFact, steps};
+use crate::tables::steps::{Need, NeedFact, Step, steps};
 use crate::verdict::{Outcome, Place};
 
 /// What the image has for one type of step.
@@ -94,9 +94,14 @@ pub fn all(available: &Available<'_>) -> Fact<BTreeMap<String, StepFact>> {
         Ok(table) => table,
         Err(error) => return Fact::unknown(format!("the table of steps is broken: {error}")),
     };
-    let decided: BTreeMap<&str, Decision> =
-        table.need.iter().map(|need| (need.id.as_str(), available.decide(need))).collect();
-    Fact::Known(table.step.iter().map(|step| (step.id.clone(), fact(&step.needs, &decided))).collect())
+    let decide = |in_bash: bool| {
+        let decided = table.need.iter().map(|need| (need.id.as_str(), available.decide(need, in_bash)));
+        decided.collect::<BTreeMap<&str, Decision>>()
+    };
+    let decided = [decide(false), decide(true)];
+    let of =
+        |step: &Step| fact(&step.needs, |id| decided[usize::from(step.in_bash.iter().any(|own| own == id))].get(id));
+    Fact::Known(table.step.iter().map(|step| (step.id.clone(), of(step))).collect())
 }
 
 /// What became of a need.
@@ -107,10 +112,10 @@ enum Decision {
     Open(Box<StepProblem>),
 }
 
-fn fact(needs: &[String], decided: &BTreeMap<&str, Decision>) -> StepFact {
-    let is_meant = |need: &&String| !matches!(decided.get(need.as_str()), Some(Decision::Moot));
+fn fact<'a>(needs: &[String], decided: impl Fn(&str) -> Option<&'a Decision>) -> StepFact {
+    let is_meant = |need: &&String| !matches!(decided(need), Some(Decision::Moot));
     let needs: Vec<String> = needs.iter().filter(is_meant).cloned().collect();
-    let problem = |need: &String| match decided.get(need.as_str())? {
+    let problem = |need: &String| match decided(need)? {
         Decision::Open(problem) => Some((**problem).clone()),
         Decision::Met | Decision::Moot => None,
     };
@@ -135,7 +140,7 @@ impl StepFact {
 }
 
 impl Available<'_> {
-    fn decide(&self, need: &Need) -> Decision {
+    fn decide(&self, need: &Need, in_bash: bool) -> Decision {
         let is_usable =
             |name: &str| self.commands.get(name).is_some_and(|command| command.state == CommandState::Usable);
         let is_moot = match need.fact {
@@ -150,25 +155,28 @@ impl Available<'_> {
         if is_moot {
             Decision::Moot
         } else {
-            self.problem(need).map_or(Decision::Met, |problem| Decision::Open(Box::new(problem)))
+            self.problem(need, in_bash).map_or(Decision::Met, |problem| Decision::Open(Box::new(problem)))
         }
     }
 
     /// What is wrong with a need; nothing if it is met.
-    fn problem(&self, need: &Need) -> Option<StepProblem> {
+    fn problem(&self, need: &Need, in_bash: bool) -> Option<StepProblem> {
         let mut problem = match (&need.path, need.fact) {
             (Some(path), _) => self.at(path),
             (None, Some(NeedFact::PythonCrypto)) => self.python_crypto(),
             (None, Some(NeedFact::DotnetRuntime)) => self.dotnet_runtime(need),
-            (None, Some(NeedFact::Java)) => self.java(need),
+            (None, Some(NeedFact::Java)) => self.java(need, in_bash),
             (None, Some(NeedFact::WindowsPowershell)) => None,
-            (None, None) => self.one_of(&need.commands, need),
+            (None, None) => self.one_of(&need.commands, need, in_bash),
         }?;
         problem.need.clone_from(&need.id);
         problem.lesser |= need.lesser;
         if problem.outcome == Outcome::Fail {
             problem.statement = format!("{}; without it {}", problem.statement, need.without);
-            if problem.folders.is_empty() && problem.components.is_empty() {
+            // To install what is there does not help.
+            let is_there =
+                |name: &String| self.commands.get(name).is_some_and(|command| command.state == CommandState::Usable);
+            if problem.folders.is_empty() && problem.components.is_empty() && !need.commands.iter().any(is_there) {
                 problem.components.extend(need.component.clone());
             }
         }
@@ -176,7 +184,7 @@ impl Available<'_> {
     }
 
     fn at(&self, path: &str) -> Option<StepProblem> {
-        let command = self.search.at(path);
+        let command = self.search.at(path, Caller::Execve);
         let why = command.why.clone().unwrap_or_default();
         let statement = match command.state {
             CommandState::Usable => return None,
@@ -187,11 +195,11 @@ impl Available<'_> {
     }
 
     /// One of several commands, each as good as the others.
-    fn one_of(&self, names: &[String], need: &Need) -> Option<StepProblem> {
+    fn one_of(&self, names: &[String], need: &Need, in_bash: bool) -> Option<StepProblem> {
         let mut problems: Vec<StepProblem> = Vec::new();
         for (number, name) in names.iter().enumerate() {
             let least = need.least.as_deref().filter(|_| number == 0);
-            problems.push(self.command(name, least, need.unknown_version_passes)?);
+            problems.push(self.command(name, least, need.unknown_version_passes, in_bash)?);
         }
         // One that could not be told may be there.
         let worst = problems.iter().position(|problem| problem.outcome == Outcome::Unknown).unwrap_or(0);
@@ -204,9 +212,12 @@ impl Available<'_> {
         Some(problem)
     }
 
-    fn command(&self, name: &str, least: Option<&str>, unknown_passes: bool) -> Option<StepProblem> {
+    fn command(&self, name: &str, least: Option<&str>, unknown_passes: bool, in_bash: bool) -> Option<StepProblem> {
         let missing = Command::default();
         let command = self.commands.get(name).unwrap_or(&missing);
+        if let Some(found) = command.in_bash.as_ref().filter(|_| in_bash) {
+            return in_script(name, found);
+        }
         let why = command.why.as_deref().unwrap_or("it is not a program that can be started here");
         let statement = match command.state {
             CommandState::Usable => return too_old(name, command, least?, unknown_passes),
@@ -286,9 +297,9 @@ impl Available<'_> {
         Some(StepProblem { outcome, statement, place: command.place.clone(), ..StepProblem::default() })
     }
 
-    fn java(&self, need: &Need) -> Option<StepProblem> {
+    fn java(&self, need: &Need, in_bash: bool) -> Option<StepProblem> {
         let Some(home) = self.java_home.known() else {
-            return self.one_of(&["java".to_owned()], need);
+            return self.one_of(&["java".to_owned()], need, in_bash);
         };
         if home.java == CommandState::Usable {
             return None;
@@ -298,6 +309,19 @@ impl Available<'_> {
         let outcome = outcome(home.java);
         Some(StepProblem { outcome, statement, place: home.place.clone(), ..StepProblem::default() })
     }
+}
+
+/// What is wrong with a command that a script of bash finds elsewhere, or otherwise, than other programs do.
+fn in_script(name: &str, found: &InBash) -> Option<StepProblem> {
+    let why = found.why.as_deref().unwrap_or("it is not a program that can be started here");
+    let statement = match found.state {
+        CommandState::Usable => return None,
+        CommandState::Missing => format!("scripts of bash do not find `{name}`: {why}"),
+        CommandState::Unusable => format!("scripts of bash find a `{name}` that cannot be run: {why}"),
+        CommandState::Unknown => format!("whether scripts of bash can run `{name}` could not be told: {why}"),
+    };
+    let (outcome, place) = (outcome(found.state), found.place.clone());
+    Some(StepProblem { outcome, statement, place, ..StepProblem::default() })
 }
 
 fn too_old(name: &str, command: &Command, least: &str, unknown_passes: bool) -> Option<StepProblem> {

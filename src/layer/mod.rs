@@ -9,6 +9,7 @@ pub mod bundle;
 mod capture;
 pub mod decompress;
 pub mod elf;
+mod exec_header;
 mod gzip;
 pub mod hive;
 mod index;
@@ -23,6 +24,7 @@ pub mod toc;
 mod wanted;
 
 pub use elf::ElfSummary;
+pub use exec_header::NotStarted;
 pub use index::{Child, Detail, EntryRef, Extent, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};
 pub use libc_mark::LibcMark;
 pub use pe::{PeForm, PeSummary};

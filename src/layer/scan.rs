@@ -8,6 +8,7 @@ use super::bundle::HostScanner;
 use super::capture::Capture;
 use super::decompress::drain;
 use super::elf;
+use super::exec_header::not_started;
 use super::hive::{self, LARGEST_HIVE};
 use super::index::{Detail, IndexBuilder, Kind, LayerIndex, NewEntry};
 use super::packages::PackageScanner;
@@ -150,6 +151,9 @@ pub struct FileScanner {
     is_windows_program: bool,
     size: u64,
     is_too_large: bool,
+    /// Whether it lies where commands do, and of one that is no program whether it is text.
+    is_command: bool,
+    is_text: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,6 +181,8 @@ impl FileScanner {
         self.pe = None;
         self.is_windows_program = pe::is_looked_at(path);
         self.size = size;
+        self.is_command = ["bin", "shims", "tools", "scripts"].iter().any(|end| parent_and_name(path).0.ends_with(end));
+        self.is_text = None;
         let is_hive = hive::is_hive(path);
         self.is_too_large = is_hive && size > LARGEST_HIVE;
         self.want = if let Some(format) = package_format(path) {
@@ -205,6 +211,9 @@ impl FileScanner {
                 _ if self.is_windows_program => Want::PeHead,
                 _ => Want::Nothing,
             };
+            if self.want == Want::Nothing && self.is_command {
+                self.is_text = Some(is_text(bytes));
+            }
         }
         // A program may go by the name of a file that is kept, as `env` does.
         if self.want == Want::Whole && self.kept.is_empty() && bytes.starts_with(b"\x7fELF") {
@@ -243,17 +252,24 @@ impl FileScanner {
         match self.want {
             Want::Whole => Some(Detail {
                 interpreter_line: interpreter_line(&self.kept),
+                is_text: self.is_command.then(|| is_text(&self.kept)),
                 content: Some(self.kept.clone()),
                 ..Detail::default()
             }),
             Want::Packages => Some(Detail { packages: Some(self.packages.finish()), ..Detail::default() }),
             Want::Elf => {
-                let elf = elf::summarise(&self.name, &self.capture)?;
+                let Some(elf) = elf::summarise(&self.name, &self.capture) else {
+                    return Some(Detail { not_started: not_started(&self.capture), ..Detail::default() });
+                };
                 let bash = is_bash(&self.name).then(|| bash_version(self.capture.head())).flatten();
-                Some(Detail { elf: Some(elf), dotnet: self.host.finish(), bash, ..Detail::default() })
+                let not_started = not_started(&self.capture);
+                Some(Detail { elf: Some(elf), not_started, dotnet: self.host.finish(), bash, ..Detail::default() })
             }
             Want::InterpreterLine => {
-                Some(Detail { interpreter_line: interpreter_line(&self.kept), ..Detail::default() })
+                let line = interpreter_line(&self.kept);
+                let has_line = line.as_ref().is_some_and(|line| !line.is_empty());
+                let is_text = Some(is_text(&self.kept)).filter(|is_text| !has_line || !is_text);
+                Some(Detail { interpreter_line: line, is_text, ..Detail::default() })
             }
             // The memory of the few large files is not kept for the small ones.
             Want::Hive => {
@@ -268,18 +284,50 @@ impl FileScanner {
                 let trouble = Some(format!("it is larger than {} MiB", LARGEST_HIVE >> 20));
                 Some(Detail { hive: Some(hive::HiveSummary { trouble, ..Default::default() }), ..Detail::default() })
             }
-            Want::PeHead | Want::Look | Want::Nothing => None,
+            Want::PeHead | Want::Look | Want::Nothing => {
+                let is_text = self.is_text?;
+                Some(Detail { is_text: Some(is_text), ..Detail::default() })
+            }
         }
     }
 }
 
-/// What follows `#!` on the first line. Only blanks and tabs are trimmed, as the kernel does: the CR of a line that ends
-/// with CR LF belongs to the interpreter's name.
+/// What the kernel reads after `#!` (Linux, fs/binfmt_script.c): the interpreter, and after one blank all the rest of the line
+/// as one argument. Only blanks and tabs are trimmed: the CR of a line that ends with CR LF belongs to the last of the two. Of
+/// a line that the kernel does not take it is empty.
 fn interpreter_line(content: &[u8]) -> Option<String> {
     let line = content.strip_prefix(b"#!")?;
     let line = &line[..line.len().min(LONGEST_INTERPRETER_LINE - 2)];
-    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    Some(String::from_utf8_lossy(line).trim_matches([' ', '\t', '\0']).to_owned())
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let ends_name = |byte: &u8| is_blank(byte) || *byte == 0;
+    let end = line.iter().position(|byte| matches!(byte, b'\n' | 0)).filter(|&at| line[at] == b'\n');
+    // The kernel reads zeros behind the end of a short file. The last byte of its buffer is not a part of the line.
+    let is_whole = content.len() < LONGEST_INTERPRETER_LINE;
+    let line = match end {
+        Some(end) => &line[..end],
+        None => &line[..line.len().min(LONGEST_INTERPRETER_LINE - 3)],
+    };
+    let start = line.iter().position(|byte| !is_blank(byte)).unwrap_or(line.len());
+    let line = &line[start..];
+    let name_end = line.iter().position(ends_name);
+    // A name that does not end where the buffer does is cut off.
+    if end.is_none() && name_end.is_none() && !is_whole {
+        return Some(String::new());
+    }
+    let (name, rest) = line.split_at(name_end.unwrap_or(line.len()));
+    let rest = if rest.first() == Some(&0) { &[] } else { rest };
+    let rest = rest.iter().position(|byte| !is_blank(byte)).map_or(&rest[..0], |at| &rest[at..]);
+    let rest = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+    let rest = rest.iter().rposition(|byte| !is_blank(byte)).map_or(&rest[..0], |at| &rest[..=at]);
+    let (name, rest) = (String::from_utf8_lossy(name), String::from_utf8_lossy(rest));
+    Some(if rest.is_empty() { name.into_owned() } else { format!("{name} {rest}") })
+}
+
+/// Whether a shell takes a file for a script of its own: there is no NUL in its first line (bash, general.c:
+/// `check_binary_file`).
+fn is_text(content: &[u8]) -> bool {
+    let sample = &content[..content.len().min(80)];
+    !sample.iter().take_while(|byte| **byte != b'\n').any(|byte| *byte == 0)
 }
 
 /// The version that a bash says of itself for what(1): `@(#)Bash version 5.2.15(1) release GNU` (bash, version.c).
@@ -294,6 +342,31 @@ fn bash_version(head: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_after_the_marks_is_read_as_the_kernel_reads_it() {
+        let read = |text: &[u8]| interpreter_line(text);
+        let line = |text: &str| read(text.as_bytes()).unwrap();
+        assert_eq!(read(b"echo"), None);
+        assert_eq!(line("#!/bin/sh\n"), "/bin/sh");
+        assert_eq!(line("#! \t /bin/bash \t -e  \ntrue\n"), "/bin/bash -e");
+        assert_eq!(line("#!/bin/sh -e -x\n"), "/bin/sh -e -x", "one argument");
+        assert_eq!(line("#!/bin/sh\r\n"), "/bin/sh\r");
+        assert_eq!(line("#!/bin/sh -e\r\n"), "/bin/sh -e\r");
+        assert_eq!(line("#!/bin/sh"), "/bin/sh", "without a newline");
+        assert_eq!(line("#!\n"), "");
+        assert_eq!(line("#!  \t\n/bin/sh"), "");
+        assert_eq!(line("#!/bin/sh\0x\n"), "/bin/sh");
+        assert_eq!(line("#!/bin/sh -a\0b\n"), "/bin/sh -a");
+        let name = "x".repeat(253);
+        assert_eq!(line(&format!("#!{name}\n")), name);
+        assert_eq!(line(&format!("#!{name}y\n")), "", "the name is cut off");
+        assert_eq!(
+            line(&format!("#!/bin/sh {name}\n")),
+            format!("/bin/sh {}", "x".repeat(245)),
+            "the argument is cut off"
+        );
+    }
 
     #[test]
     fn bash_says_its_version() {

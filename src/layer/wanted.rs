@@ -17,7 +17,7 @@ pub(super) fn largest_kept(path: &str) -> u64 {
     let (folder, name) = parent_and_name(path);
     let is_of_system = match folder {
         "etc" => {
-            matches!(name, "passwd" | "ld.so.cache" | "ld.so.preload")
+            matches!(name, "passwd" | "group" | "ld.so.cache" | "ld.so.preload")
                 || (name.starts_with("ld-musl-") && name.ends_with(".path"))
         }
         _ => false,
@@ -76,7 +76,16 @@ fn is_shell_file(folder: &str, name: &str) -> bool {
         || (is_home(folder) && is_script)
         || (depth < 6 && name == "env")
         || matches!(name, "path.bash.inc" | "conda.sh" | "env.sh");
-    of_etc || is_start_up || is_sourced
+    of_etc || is_start_up || is_sourced || may_be_bash_env(folder, name)
+}
+
+/// Whether `BASH_ENV` may name such a file: what is called so, and scripts where images keep their own.
+fn may_be_bash_env(folder: &str, name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let is_called_so = (lower.contains("bash") && lower.contains("env")) || lower.contains("bashrc");
+    let is_own =
+        matches!(folder, "" | "etc" | "opt") || (folder.starts_with("opt/") && folder.matches('/').count() < 3);
+    is_called_so || name.starts_with("scl_enable") || (is_own && (name.ends_with(".sh") || lower.contains("env")))
 }
 
 /// Whether a folder is a home folder, or close below one.

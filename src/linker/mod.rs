@@ -23,7 +23,7 @@ pub use process::Process;
 pub struct Linker<'a> {
     rootfs: &'a Rootfs,
     /// The user who opens files.
-    user: Account,
+    user: Account<'a>,
     /// The class, byte order and machine that libraries have to be of.
     machine: Machine,
     search: Search<'a>,
@@ -175,7 +175,7 @@ impl<'a> Linker<'a> {
         program: &ElfSummary,
         rootfs: &'a Rootfs,
         environment: &BTreeMap<String, String>,
-        user: Account,
+        user: Account<'a>,
     ) -> Result<(Self, Object<'a>), NoLinker> {
         let interpreter = program.interpreter.as_deref().unwrap_or_default();
         let missing = |why: String, place: Place| NoLinker::Missing(why, place);

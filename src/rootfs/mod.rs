@@ -46,6 +46,7 @@ struct LookUps {
 struct Known {
     path: String,
     links: Links,
+    left: Vec<String>,
     place: (usize, Option<u32>),
 }
 
@@ -82,6 +83,8 @@ pub struct Node<'a> {
     pub layer: usize,
     /// The links that led there: where each is, and its target as written.
     pub links: Links,
+    /// The folders that the way there went into and left again by `..`.
+    pub left: Vec<String>,
     entry: Option<EntryRef<'a>>,
     asked: Option<&'a Asked>,
 }
@@ -89,7 +92,7 @@ pub struct Node<'a> {
 impl<'a> Node<'a> {
     fn known(&self) -> Known {
         let place = (self.layer, self.entry.map(|entry| entry.number()));
-        Known { path: self.path.clone(), links: self.links.clone(), place }
+        Known { path: self.path.clone(), links: self.links.clone(), left: self.left.clone(), place }
     }
 
     /// What is kept of its content. Of content that was left where it is, it is noted that somebody asked for it.
@@ -180,7 +183,7 @@ impl Rootfs {
         // Programs ask for the same libraries over and over.
         let known = lock(&self.known.files).get(path).cloned();
         if let Some(found) = known {
-            return found.map(|found| Node { path: found.path, links: found.links, ..self.at(found.place) });
+            return found.map(|found| self.at(found));
         }
         let found = self.look_up(path);
         remember(&self.known.files, path, found.as_ref().map_err(Missing::clone).map(Node::known));
@@ -195,7 +198,7 @@ impl Rootfs {
         // Many files are looked for in few folders.
         let known = lock(&self.known.folders).get(folder).cloned();
         let from = match known {
-            Some(Known { path, links, place }) => Node { path, links, ..self.at(place) },
+            Some(known) => self.at(known),
             None => {
                 let found = self.walk(self.folder(String::new()), folder)?;
                 if found.kind == Kind::Directory {
@@ -212,6 +215,7 @@ impl Rootfs {
         let mut rest: VecDeque<String> = split(path).map(str::to_owned).collect();
         let mut here = from;
         let mut links = std::mem::take(&mut here.links);
+        let mut left = std::mem::take(&mut here.left);
         while let Some(name) = rest.pop_front() {
             if here.kind != Kind::Directory {
                 return Err(Missing::NotAFolder(here.path));
@@ -219,6 +223,7 @@ impl Rootfs {
             let path = match name.as_str() {
                 "." => continue,
                 ".." => {
+                    left.push(here.path.clone());
                     here.path.truncate(here.path.rfind('/').unwrap_or(0));
                     here = self.folder(here.path);
                     continue;
@@ -244,7 +249,7 @@ impl Rootfs {
                 Some(found) => here = found.node(path, &self.asked),
             }
         }
-        Ok(Node { links, ..here })
+        Ok(Node { links, left, ..here })
     }
 
     /// Whether there is a link at `path` itself, wherever it leads.
@@ -256,11 +261,11 @@ impl Rootfs {
         matches!(found, Some(Found::Entry { entry, .. }) if entry.kind() == Kind::Symlink)
     }
 
-    /// What an earlier look-up found, without path and links.
-    fn at(&self, (layer, number): (usize, Option<u32>)) -> Node<'_> {
+    /// What an earlier look-up found.
+    fn at(&self, Known { path, links, left, place: (layer, number) }: Known) -> Node<'_> {
         let entry = number.and_then(|number| self.layers.get(layer)?.index.entry(number));
         let found = entry.map_or(Found::Implied { layer }, |entry| Found::Entry { entry, layer });
-        found.node(String::new(), &self.asked)
+        Node { links, left, ..found.node(path, &self.asked) }
     }
 
     /// The folder at a path that is known to be one.
@@ -394,6 +399,7 @@ impl<'a> Found<'a> {
                 size: entry.size(),
                 layer,
                 links: Vec::new(),
+                left: Vec::new(),
                 entry: Some(entry),
                 asked: Some(asked),
             },
@@ -406,6 +412,7 @@ impl<'a> Found<'a> {
                 size: 0,
                 layer,
                 links: Vec::new(),
+                left: Vec::new(),
                 entry: None,
                 asked: None,
             },

@@ -138,7 +138,8 @@ fn permissions_are_those_of_the_user_and_of_the_folders_above() {
     add("closed", Kind::Directory, 0o700, 0);
     add("closed/file", Kind::File, 0o777, 0);
     let rootfs = Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0)), instruction: None }]);
-    let may = |uid, gid, access, path| rootfs.may(Account { uid, gid }, access, &rootfs.find(path).unwrap());
+    let may =
+        |uid, gid, access, path| rootfs.may(Account { uid, gid, groups: &[] }, access, &rootfs.find(path).unwrap());
     assert!(may(1, Some(7), Access::Read, "open/file") && !may(1, Some(8), Access::Read, "open/file"));
     assert!(may(1, None, Access::Read, "open/file"), "a group that is not known counts as the file's");
     assert!(!may(1, Some(7), Access::Read, "closed/file") && may(0, Some(0), Access::Write, "closed/file"));

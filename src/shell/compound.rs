@@ -1,6 +1,6 @@
 //! Compound commands: branches, `case`, loops and groups.
 
-use shuck_ast::{CompoundCommand, Span, StmtSeq};
+use shuck_ast::{CaseItem, CaseTerminator, CompoundCommand, Span, StmtSeq};
 
 use super::conditions::or;
 use super::evaluate::{Done, Flow, Shell};
@@ -26,41 +26,14 @@ impl Shell<'_, '_> {
             }
             CompoundCommand::Case(case) => {
                 let word = self.word(&case.word);
-                for item in &case.cases {
-                    let mut is_met = Some(false);
-                    for pattern in &item.patterns {
-                        let fits = match (word.known(), self.pattern(pattern)) {
-                            (Some(text), Some(pieces)) if text.len() <= pattern::LONGEST => {
-                                Some(pattern::matches(&pieces, text))
-                            }
-                            // `*` takes whatever it is.
-                            (None, Some(pieces)) if pieces == [pattern::Piece::AnyString] => Some(true),
-                            _ => None,
-                        };
-                        is_met = or(is_met, fits);
-                    }
-                    match is_met {
-                        Some(true) => return self.statements(&item.body),
-                        Some(false) => {}
-                        None => drop(self.perhaps(|shell| shell.statements(&item.body))),
-                    }
-                }
-                Done::next(None)
+                self.case(&word, &case.cases)
             }
             CompoundCommand::For(each) => {
                 let name = each.targets.first().and_then(|target| target.name.clone());
-                let mut values = Some(Vec::new());
-                match &each.words {
-                    Some(words) => {
-                        for word in words {
-                            match (self.words(word), &mut values) {
-                                (Some(more), Some(values)) => values.extend(more),
-                                _ => values = None,
-                            }
-                        }
-                    }
-                    None => values = Some(self.arguments.clone()),
-                }
+                let values = match &each.words {
+                    Some(words) => self.all_words(words),
+                    None => self.arguments.clone(),
+                };
                 self.rounds(name.as_ref().map(|name| name.as_str()), values, &each.body, each.span)
             }
             CompoundCommand::While(round) => self.loop_body(&round.condition, &round.body, true),
@@ -74,18 +47,84 @@ impl Shell<'_, '_> {
                 self.statements(&always.body);
                 self.statements(&always.always_body)
             }
-            CompoundCommand::Repeat(repeat) => {
-                self.perhaps(|shell| shell.statements(&repeat.body));
-                Done::next(None)
-            }
+            CompoundCommand::Repeat(repeat) => self.some_rounds(&repeat.body),
             CompoundCommand::ArithmeticFor(each) => {
-                self.perhaps(|shell| shell.statements(&each.body));
+                for span in [each.init_span, each.condition_span, each.step_span].into_iter().flatten() {
+                    self.calculated(span);
+                }
+                self.some_rounds(&each.body)
+            }
+            CompoundCommand::Select(each) => {
+                self.assign(each.variable.as_str(), Value::unknown("what is chosen"), each.span);
+                self.some_rounds(&each.body)
+            }
+            CompoundCommand::Foreach(each) => self.some_rounds(&each.body),
+            CompoundCommand::Arithmetic(arithmetic) => {
+                arithmetic.expr_span.into_iter().for_each(|span| self.calculated(span));
                 Done::next(None)
             }
-            CompoundCommand::Select(_)
-            | CompoundCommand::Foreach(_)
-            | CompoundCommand::Arithmetic(_)
-            | CompoundCommand::Coproc(_) => Done::next(None),
+            CompoundCommand::Coproc(_) => Done::next(None),
+        }
+    }
+
+    /// The ways of a `case` from an item on.
+    fn case(&mut self, word: &Value, items: &[CaseItem]) -> Done {
+        let Some((item, rest)) = items.split_first() else { return Done::next(Some(true)) };
+        let mut is_met = Some(false);
+        for pattern in &item.patterns {
+            let fits = match (word.known(), self.pattern(pattern)) {
+                (Some(text), Some(pieces)) if text.len() <= pattern::LONGEST => Some(pattern::matches(&pieces, text)),
+                // `*` takes whatever it is.
+                (None, Some(pieces)) if pieces == [pattern::Piece::AnyString] => Some(true),
+                _ => None,
+            };
+            is_met = or(is_met, fits);
+        }
+        match is_met {
+            Some(true) => self.item(word, item, rest),
+            Some(false) => self.case(word, rest),
+            None => self.either(|shell| shell.item(word, item, rest), |shell| shell.case(word, rest)),
+        }
+    }
+
+    /// The body of an item that is met, and what its end leads on to.
+    fn item(&mut self, word: &Value, item: &CaseItem, rest: &[CaseItem]) -> Done {
+        let done = self.statements(&item.body);
+        if done.flow != Flow::Next || item.terminator == CaseTerminator::Break {
+            return done;
+        }
+        let next = |shell: &mut Self| match (item.terminator, rest.split_first()) {
+            (CaseTerminator::FallThrough, Some((next, rest))) => shell.item(word, next, rest),
+            (CaseTerminator::FallThrough, None) => Done::next(None),
+            _ => shell.case(word, rest),
+        };
+        self.then(done, next)
+    }
+
+    /// What follows after something that may have ended otherwise.
+    pub(super) fn then(&mut self, done: Done, rest: impl FnOnce(&mut Self) -> Done) -> Done {
+        let Some(flow) = done.maybe else { return rest(self) };
+        // Where the shell ends it does not matter what would have followed.
+        let after = if flow == Flow::Stop { rest(self) } else { self.perhaps(rest) };
+        if flow == Flow::Stop {
+            return Done { maybe: after.maybe.max(Some(flow)), ..after };
+        }
+        Done { maybe: after.maybe.max(Some(flow)), ..Done::next(None) }
+    }
+
+    /// A loop of which nobody knows how often it goes round.
+    fn some_rounds(&mut self, body: &StmtSeq) -> Done {
+        let done = self.perhaps(|shell| shell.statements(body));
+        let flow = done.maybe.or((done.flow != Flow::Next).then_some(done.flow));
+        Done { maybe: flow.filter(|flow| matches!(flow, Flow::Return | Flow::Stop)), ..Done::next(None) }
+    }
+
+    /// Forgets what a calculation may assign.
+    pub(super) fn calculated(&mut self, span: Span) {
+        let text = span.slice(&self.source()).to_owned();
+        let is_name = |word: &&str| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        for name in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(is_name) {
+            self.assign(name, Value::unknown(format!("what ${name} is, which is calculated")), span);
         }
     }
 
@@ -100,39 +139,77 @@ impl Shell<'_, '_> {
         match tested.status {
             Some(true) => self.statements(body),
             Some(false) => self.branches(rest, otherwise),
-            None => {
-                self.perhaps(|shell| shell.statements(body));
-                self.perhaps(|shell| shell.branches(rest, otherwise));
-                Done::next(None)
-            }
+            None => self.either(|shell| shell.statements(body), |shell| shell.branches(rest, otherwise)),
         }
     }
 
     fn rounds(&mut self, name: Option<&str>, values: Option<Vec<Value>>, body: &StmtSeq, span: Span) -> Done {
         let name = name.unwrap_or_default().to_owned();
         let Some(values) = values else {
-            self.perhaps(|shell| {
-                shell.assign(&name, Value::unknown(format!("what ${name} is in the loop")), span);
-                shell.statements(body)
-            });
-            return Done::next(None);
+            self.assign(&name, Value::unknown(format!("what ${name} is in the loop")), span);
+            return self.some_rounds(body);
         };
-        for value in values.into_iter().take(MOST_ROUNDS) {
-            self.assign(&name, value, span);
-            match self.statements(body).flow {
-                Flow::Next | Flow::Break => {}
-                flow => return Done { flow, status: None },
-            }
+        if values.len() > MOST_ROUNDS {
+            let line = self.line(span);
+            self.note(line, "the loop has too many rounds to follow them all".to_owned());
         }
-        Done::next(None)
+        self.each(&name, values.get(..MOST_ROUNDS).unwrap_or(&values), body, span)
     }
 
-    /// A loop is followed once, as something that may happen: nobody knows how often it goes round.
-    fn loop_body(&mut self, condition: &StmtSeq, body: &StmtSeq, goes_on_if: bool) -> Done {
-        let tested = self.statements(condition);
-        if tested.status != Some(!goes_on_if) {
-            self.perhaps(|shell| shell.statements(body));
+    fn each(&mut self, name: &str, values: &[Value], body: &StmtSeq, span: Span) -> Done {
+        let mut status = Some(true);
+        for (number, value) in values.iter().enumerate() {
+            self.assign(name, value.clone(), span);
+            let done = self.statements(body);
+            status = done.status;
+            match done.flow {
+                Flow::Next if done.maybe.is_some() => {
+                    let rest = &values[number + 1..];
+                    let after = self.then(done, |shell| shell.each(name, rest, body, span));
+                    let maybe = after.maybe.filter(|flow| matches!(flow, Flow::Return | Flow::Stop));
+                    return Done { maybe, ..Done::next(None) };
+                }
+                Flow::Next | Flow::Continue(1) => {}
+                Flow::Break(1) => break,
+                flow => return Done { flow: outer(flow), ..Done::next(None) },
+            }
         }
-        Done::next(None)
+        Done::next(status)
+    }
+
+    /// A loop is followed while its condition is known.
+    fn loop_body(&mut self, condition: &StmtSeq, body: &StmtSeq, goes_on_if: bool) -> Done {
+        for _ in 0..MOST_ROUNDS {
+            let tested = self.statements(condition);
+            if tested.flow != Flow::Next {
+                return tested;
+            }
+            match tested.status {
+                Some(status) if status != goes_on_if => return Done::next(Some(true)),
+                Some(_) if tested.maybe.is_none() => {}
+                _ => return self.some_rounds(body),
+            }
+            let done = self.statements(body);
+            match done.flow {
+                Flow::Next if done.maybe.is_some() => {
+                    let after = self.then(done, |shell| shell.some_rounds(body));
+                    let maybe = after.maybe.filter(|flow| matches!(flow, Flow::Return | Flow::Stop));
+                    return Done { maybe, ..Done::next(None) };
+                }
+                Flow::Next | Flow::Continue(1) => {}
+                Flow::Break(1) => return Done::next(Some(true)),
+                flow => return Done { flow: outer(flow), ..Done::next(None) },
+            }
+        }
+        self.some_rounds(body)
+    }
+}
+
+/// What is left of a way out of several loops after one of them.
+fn outer(flow: Flow) -> Flow {
+    match flow {
+        Flow::Break(loops) => Flow::Break(loops - 1),
+        Flow::Continue(loops) => Flow::Continue(loops - 1),
+        flow => flow,
     }
 }

@@ -2,21 +2,34 @@
 
 use std::rc::Rc;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use shuck_ast::{
-    ArrayElem, Assignment, AssignmentValue, BinaryOp, BuiltinCommand, Command, DeclOperand, Span, Stmt, StmtSeq,
-    StmtTerminator, Word,
+    ArrayElem, Assignment, AssignmentValue, BinaryOp, BuiltinCommand, Command, Span, Stmt, StmtSeq, StmtTerminator,
+    Word,
 };
 
 use super::branches::{Function, State};
 use super::conditions::{and, or};
 use super::parse::{Parsed, parse};
 use super::value::Value;
-use super::{Addition, Budget, Content, DEEPEST, Dialect, Hook, Line, MOST_NOTES, Note, Reading, StartFile, World};
+use super::{Addition, Budget, Content, DEEPEST, Dialect, Hook, Line, MOST_NOTES, Note, Reading, World};
 
 /// The most variables that are kept.
 const MOST_VARIABLES: usize = 400;
 /// Variables that shells set themselves, to what is not known here.
 const SET_BY_SHELLS: &[&str] = &[
+    "BASH_VERSINFO",
+    "DIRSTACK",
+    "EPOCHREALTIME",
+    "EPOCHSECONDS",
+    "FUNCNAME",
+    "GROUPS",
+    "HOSTTYPE",
+    "MACHTYPE",
+    "SHELLOPTS",
+    "SHLVL",
+    "SRANDOM",
     "HOSTNAME",
     "RANDOM",
     "SECONDS",
@@ -34,28 +47,42 @@ const SET_BY_SHELLS: &[&str] = &[
 /// A shell that is followed.
 pub(super) struct Shell<'w, 'b> {
     pub(super) world: World<'w>,
-    dialect: Dialect,
+    pub(super) dialect: Dialect,
     pub(super) state: State,
-    /// The positional parameters.
-    pub(super) arguments: Vec<Value>,
+    /// Of the functions that are being called, the variables that are their own, with what they are outside.
+    pub(super) scopes: Vec<BTreeMap<String, Option<Value>>>,
+    /// Folders that some conditions put on `PATH`, or took away.
+    pub(super) uncertain: BTreeSet<String>,
+    /// Names that stand for other variables.
+    pub(super) references: BTreeSet<String>,
+    /// Options that were set: those of `set` by their letters, those of `shopt` by their names.
+    pub(super) options: BTreeSet<String>,
+    /// The line that ends the shell.
+    pub(super) ended: Option<Line>,
+
+    /// The positional parameters, if they are known.
+    pub(super) arguments: Option<Vec<Value>>,
     /// The file, and the parsed text that places are in.
-    file: String,
+    pub(super) file: String,
     pub(super) text: Rc<Parsed>,
     /// The line that counts in place of those of functions and evaluated text.
     pub(super) called_at: Option<Line>,
     pub(super) depth: usize,
     /// How many subshells around this.
     pub(super) muted: usize,
-    sourced: Vec<String>,
-    budget: &'b mut Budget,
-    reading: Reading,
+    pub(super) sourced: Vec<String>,
+    pub(super) budget: &'b mut Budget,
+    pub(super) reading: Reading,
 }
 
 /// How a statement ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Flow {
     Next,
-    Break,
+    /// On to the next round of so many loops.
+    Continue(usize),
+    /// Out of so many loops.
+    Break(usize),
     Return,
     Stop,
 }
@@ -65,56 +92,21 @@ pub(super) enum Flow {
 pub(super) struct Done {
     pub(super) flow: Flow,
     pub(super) status: Option<bool>,
+    /// Where it may have gone on instead, by a condition that is not known.
+    pub(super) maybe: Option<Flow>,
 }
 
 impl Done {
-    pub(super) fn next(status: Option<bool>) -> Self {
-        Self { flow: Flow::Next, status }
+    /// What is left of it behind a function or a file, which `return` ends.
+    pub(super) fn returned(self) -> Self {
+        let is_stop = |flow: &Flow| *flow == Flow::Stop;
+        let flow = if is_stop(&self.flow) { Flow::Stop } else { Flow::Next };
+        Self { flow, status: self.status, maybe: self.maybe.filter(is_stop) }
     }
-}
 
-/// Reads a start-up file.
-pub(super) fn run(world: World<'_>, file: &StartFile, budget: &mut Budget) -> Reading {
-    let Ok(empty) = parse("", file.dialect) else { return super::failed(file) };
-    let mut shell = Shell {
-        world,
-        dialect: file.dialect,
-        state: State::default(),
-        arguments: Vec::new(),
-        file: file.path.clone(),
-        text: Rc::new(empty),
-        called_at: None,
-        depth: 0,
-        muted: 0,
-        sourced: Vec::new(),
-        budget,
-        reading: Reading::default(),
-    };
-    for (name, value) in world.environment {
-        shell.state.variables.insert(name.clone(), Value::text(value));
+    pub(super) fn next(status: Option<bool>) -> Self {
+        Self { flow: Flow::Next, status, maybe: None }
     }
-    let name = if file.dialect == Dialect::Zsh { "zsh" } else { "bash" };
-    let user = world.user.map_or_else(|| Value::unknown("the user's name"), Value::text);
-    let uid = world.account.uid.to_string();
-    for (name, value) in [
-        ("HOME", Value::text(world.home)),
-        ("PATH", Value::text(world.path())),
-        ("PS1", Value::text("$ ")),
-        ("UID", Value::text(&uid)),
-        ("EUID", Value::text(&uid)),
-        ("USER", user.clone()),
-        ("LOGNAME", user),
-        ("SHELL", Value::text(format!("/bin/{name}"))),
-        ("BASH", Value::text("/bin/bash")),
-    ] {
-        shell.state.variables.entry(name.to_owned()).or_insert(value);
-    }
-    if file.dialect == Dialect::Zsh {
-        shell.state.variables.remove("BASH");
-        shell.state.variables.insert("ZSH_VERSION".to_owned(), Value::unknown("the version of zsh"));
-    }
-    shell.source_file(&file.path, Line { file: file.path.clone(), ..Line::default() });
-    shell.reading
 }
 
 impl<'w> Shell<'w, '_> {
@@ -130,13 +122,19 @@ impl<'w> Shell<'w, '_> {
     /// The value of a variable; nothing if it is not set.
     pub(super) fn lookup(&self, name: &str) -> Option<Value> {
         match name {
-            "-" => return Some(Value::text("himBHs")),
-            "#" => return Some(Value::text(self.arguments.len().to_string())),
+            "-" if self.world.mode.is_interactive() => return Some(Value::text("himBHs")),
+            "-" => return Some(Value::text("hB")),
+            "#" | "@" | "*" if self.arguments.is_none() => {
+                return Some(Value::unknown(format!("what ${name} is, which depends on the script")));
+            }
+            "0" if !self.world.mode.is_interactive() => return Some(Value::unknown("the script's name")),
+            "#" => return Some(Value::text(self.arguments.iter().flatten().count().to_string())),
             "0" => return Some(Value::text("bash")),
+            "BASH_SOURCE" if self.called_at.is_none() => return Some(Value::text(&self.file)),
             "?" | "$" | "!" | "_" => return Some(Value::unknown(format!("${name}"))),
             "@" | "*" => {
                 let mut all = Value::default();
-                for (number, argument) in self.arguments.iter().enumerate() {
+                for (number, argument) in self.arguments.iter().flatten().enumerate() {
                     if number > 0 {
                         all.push_text(" ");
                     }
@@ -147,7 +145,10 @@ impl<'w> Shell<'w, '_> {
             _ => {}
         }
         if let Ok(number) = name.parse::<usize>() {
-            return number.checked_sub(1).and_then(|at| self.arguments.get(at)).cloned();
+            let Some(arguments) = &self.arguments else {
+                return Some(Value::unknown(format!("what ${name} is, which depends on the script")));
+            };
+            return number.checked_sub(1).and_then(|at| arguments.get(at)).cloned();
         }
         let own = self.state.variables.get(name).cloned();
         let may_be_set = self.state.is_full || SET_BY_SHELLS.contains(&name);
@@ -158,6 +159,7 @@ impl<'w> Shell<'w, '_> {
     pub(super) fn assign(&mut self, name: &str, value: Value, span: Span) {
         if name == "PATH" {
             self.note_path(&value, span);
+            self.uncertain.retain(|folder| !value.folders().iter().any(|own| own.known() == Some(folder.as_str())));
         }
         if self.state.variables.len() >= MOST_VARIABLES && !self.state.variables.contains_key(name) {
             self.state.is_full = true;
@@ -216,17 +218,17 @@ impl<'w> Shell<'w, '_> {
         Line { file: self.file.clone(), number, text: text.trim().chars().take(200).collect() }
     }
 
-    /// Reads a file that exists; says whether it could.
-    pub(super) fn source_file(&mut self, path: &str, line: Line) -> Option<bool> {
+    /// Reads a file, if it is there.
+    pub(super) fn source_file(&mut self, path: &str, line: Line) -> Done {
         let content = match self.world.content(path) {
-            Content::Missing => return Some(false),
+            Content::Missing => return Done::next(Some(false)),
             Content::NotKept(why) => {
                 if self.depth == 0 {
                     self.note(line, why);
                 } else {
                     self.hook(line, Some(path.to_owned()));
                 }
-                return None;
+                return Done::next(None);
             }
             Content::Text(text) => text.into_owned(),
         };
@@ -235,33 +237,33 @@ impl<'w> Shell<'w, '_> {
         }
         if self.depth >= DEEPEST || self.sourced.iter().filter(|known| *known == path).count() > 1 {
             self.note(line, format!("{path} is sourced again and again"));
-            return None;
+            return Done::next(None);
         }
         if self.budget.files == 0 {
             self.note(line, format!("{path} was not read: there are too many such files"));
-            return None;
+            return Done::next(None);
         }
         self.budget.files -= 1;
         self.sourced.push(path.to_owned());
         let before = (std::mem::replace(&mut self.file, path.to_owned()), self.called_at.take());
-        let status = self.run_text(&content, Line { file: path.to_owned(), ..Line::default() });
+        let done = self.run_text(&content, Line { file: path.to_owned(), ..Line::default() });
         (self.file, self.called_at) = before;
         self.sourced.pop();
-        status
+        done
     }
 
-    /// Parses and follows a text. `whole` stands for all of it.
-    pub(super) fn run_text(&mut self, text: &str, whole: Line) -> Option<bool> {
+    /// Parses and follows a text; a `return` ends it. `whole` stands for all of it.
+    pub(super) fn run_text(&mut self, text: &str, whole: Line) -> Done {
         let Some(left) = self.budget.text.checked_sub(text.len()) else {
             self.note(whole.clone(), format!("{} was not read: there is too much text in such files", whole.file));
-            return None;
+            return Done::next(None);
         };
         self.budget.text = left;
         let parsed = match parse(text, self.dialect) {
             Ok(parsed) => Rc::new(parsed),
             Err((number, why)) => {
                 self.note(Line { number, ..whole.clone() }, format!("{} could not be read: {why}", whole.file));
-                return None;
+                return Done::next(None);
             }
         };
         if let Some((number, why)) = &parsed.skipped {
@@ -270,30 +272,48 @@ impl<'w> Shell<'w, '_> {
                 format!("{} could not be read in full: {why}", whole.file),
             );
         }
+        if let Some(number) = text.lines().position(|line| line.ends_with('\r')) {
+            let line = Line { number: number + 1, ..whole.clone() };
+            self.note(line, "its lines end with CR LF, and the CR counts as a part of their last words".to_owned());
+        }
         self.depth += 1;
         let before = std::mem::replace(&mut self.text, Rc::clone(&parsed));
         let done = self.statements(&parsed.file.body);
         self.text = before;
         self.depth -= 1;
-        done.status
+        done.returned()
     }
 
     pub(super) fn statements(&mut self, sequence: &StmtSeq) -> Done {
+        self.sequence(sequence.as_slice())
+    }
+
+    fn sequence(&mut self, statements: &[Stmt]) -> Done {
         let mut done = Done::next(Some(true));
-        for statement in sequence.as_slice() {
+        let mut may_stop = None;
+        for (number, statement) in statements.iter().enumerate() {
             done = self.statement(statement);
             if done.flow != Flow::Next {
                 break;
             }
+            match done.maybe {
+                // Where the shell ends it does not matter what would have followed.
+                Some(Flow::Stop) => may_stop = done.maybe,
+                Some(_) => {
+                    done = self.then(done, |shell| shell.sequence(&statements[number + 1..]));
+                    break;
+                }
+                None => {}
+            }
         }
-        done
+        Done { maybe: done.maybe.max(may_stop), ..done }
     }
 
     pub(super) fn statement(&mut self, statement: &Stmt) -> Done {
         if self.budget.statements == 0 {
             let line = Line { file: self.file.clone(), ..Line::default() };
             self.note(line, "the shell files have too many statements to follow them all".to_owned());
-            return Done { flow: Flow::Stop, status: None };
+            return Done { flow: Flow::Stop, ..Done::next(None) };
         }
         self.budget.statements -= 1;
         if matches!(statement.terminator, Some(StmtTerminator::Background(_))) {
@@ -318,22 +338,27 @@ impl<'w> Shell<'w, '_> {
                 self.simple(&simple.name, &simple.args, simple.span)
             }
             Command::Builtin(builtin) => {
-                let flow = match builtin {
-                    BuiltinCommand::Return(_) => Flow::Return,
-                    BuiltinCommand::Exit(_) => Flow::Stop,
-                    BuiltinCommand::Break(_) | BuiltinCommand::Continue(_) => Flow::Break,
+                let mut number = |word: &Option<Word>| match word {
+                    Some(word) => self.word(word).known().and_then(|text| text.trim().parse::<usize>().ok()),
+                    None => None,
                 };
-                Done { flow, status: None }
+                let (flow, status) = match builtin {
+                    BuiltinCommand::Return(command) => (Flow::Return, number(&command.code).map(|code| code == 0)),
+                    BuiltinCommand::Exit(command) => {
+                        let line = self.line(command.span);
+                        self.end(line);
+                        (Flow::Stop, None)
+                    }
+                    BuiltinCommand::Break(command) => (Flow::Break(number(&command.depth).unwrap_or(1).max(1)), None),
+                    BuiltinCommand::Continue(command) => {
+                        (Flow::Continue(number(&command.depth).unwrap_or(1).max(1)), None)
+                    }
+                };
+                Done { flow, status, maybe: None }
             }
             Command::Decl(declaration) => {
                 self.assignments(&declaration.assignments);
-                for operand in &declaration.operands {
-                    match operand {
-                        DeclOperand::Assignment(assignment) => self.assignment(assignment),
-                        DeclOperand::Dynamic(word) => self.dynamic(word),
-                        DeclOperand::Flag(_) | DeclOperand::Name(_) => {}
-                    }
-                }
+                self.declare(declaration);
                 Done::next(Some(true))
             }
             Command::Binary(binary) => match binary.op {
@@ -350,7 +375,7 @@ impl<'w> Shell<'w, '_> {
             Command::Function(function) => {
                 let body = Rc::new((*function.body).clone());
                 for (name, _) in function.static_name_entries() {
-                    let function = Function { body: Rc::clone(&body), text: Rc::clone(&self.text) };
+                    let function = Function { body: Rc::clone(&body), text: Rc::clone(&self.text), is_certain: true };
                     self.state.functions.insert(name.as_str().to_owned(), function);
                 }
                 Done::next(Some(true))
@@ -365,14 +390,26 @@ impl<'w> Shell<'w, '_> {
         if first.flow != Flow::Next {
             return first;
         }
-        match first.status {
+        let second = match first.status {
+            Some(_) if first.maybe.is_some() => None,
+            status => status,
+        };
+        match second {
             Some(status) if status == is_and => self.statement(right),
             Some(_) => first,
             None => {
                 let second = self.perhaps(|shell| shell.statement(right));
                 let join = if is_and { and } else { or };
-                Done::next(join(None, second.status))
+                let ends = (second.flow != Flow::Next).then_some(second.flow);
+                Done { maybe: first.maybe.max(second.maybe).max(ends), ..Done::next(join(None, second.status)) }
             }
+        }
+    }
+
+    /// Notes the line that ends the shell.
+    pub(super) fn end(&mut self, line: Line) {
+        if self.muted == 0 {
+            self.ended.get_or_insert(line);
         }
     }
 
@@ -382,7 +419,7 @@ impl<'w> Shell<'w, '_> {
         }
     }
 
-    fn assignment(&mut self, assignment: &Assignment) {
+    pub(super) fn assignment(&mut self, assignment: &Assignment) {
         let name = assignment.target.name.as_str();
         let is_zsh_path = self.dialect == Dialect::Zsh && name == "path";
         let mut value = match &assignment.value {
@@ -403,6 +440,12 @@ impl<'w> Shell<'w, '_> {
             }
             _ => Value::unknown(format!("the array {name}")),
         };
+        if self.references.contains(name) {
+            let line = self.line(assignment.span);
+            self.note(line, format!("{name} is another name of a variable, and what is assigned is not followed"));
+            self.assign("PATH", Value::unknown("what PATH is"), assignment.span);
+            return;
+        }
         let name = if is_zsh_path { "PATH" } else { name };
         if assignment.append {
             let mut all = self.variable(name);
@@ -413,21 +456,5 @@ impl<'w> Shell<'w, '_> {
             value = all;
         }
         self.assign(name, value, assignment.span);
-    }
-
-    /// `export "NAME=value"`, whose quotes hide the assignment from the parser.
-    fn dynamic(&mut self, word: &Word) {
-        let value = self.word(word);
-        match value.known().and_then(|text| text.split_once('=')) {
-            Some((name, text)) => {
-                let (name, text) = (name.to_owned(), Value::text(text));
-                self.assign(&name, text, word.span);
-            }
-            None if word.render(&self.text.source).contains("PATH=") => {
-                let line = self.line(word.span);
-                self.note(line, "what is assigned to PATH is not known".to_owned());
-            }
-            None => {}
-        }
     }
 }

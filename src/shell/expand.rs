@@ -5,9 +5,11 @@ use shuck_ast::{
     VarRef, Word, WordPart, WordPartNode,
 };
 
+use super::Line;
 use super::evaluate::Shell;
 use super::pattern::{self, LONGEST, Piece};
 use super::value::Value;
+use crate::layer::Kind;
 use crate::layer::path::{absolute, join, parent_and_name};
 
 /// The most files that one pattern stands for.
@@ -19,9 +21,56 @@ impl Shell<'_, '_> {
         self.parts(&word.parts, false)
     }
 
+    /// The file that the value of `BASH_ENV` names: its variables and commands are expanded, and a tilde at its start.
+    pub(super) fn named(&mut self, value: &str) -> Option<String> {
+        let mut text = value.to_owned();
+        if value.contains(['$', '`', '\\']) {
+            let name = "imglint_bash_env";
+            self.run_text(&format!("{name}=\"{}\"", value.replace('"', "\\\"")), Line::default());
+            text = self.variable(name).known()?.to_owned();
+            self.state.variables.remove(name);
+        }
+        match text.strip_prefix('~') {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(format!("{}{rest}", self.world.home)),
+            Some(_) => None,
+            None => Some(text),
+        }
+    }
+
+    /// All words that words become; `None` if it cannot be told which they are.
+    pub(super) fn all_words(&mut self, words: &[Word]) -> Option<Vec<Value>> {
+        let mut all = Some(Vec::new());
+        for word in words {
+            match (self.words(word), &mut all) {
+                (Some(more), Some(all)) => all.extend(more),
+                _ => all = None,
+            }
+        }
+        all
+    }
+
     /// The words that one word becomes; nothing if it cannot be told which they are.
     pub(super) fn words(&mut self, word: &Word) -> Option<Vec<Value>> {
         let source = self.source();
+        let is_all = |parts: &[WordPartNode]| match parts {
+            [WordPartNode { kind: WordPart::Variable(name), .. }] => name.as_str() == "@",
+            _ => false,
+        };
+        match word.parts.as_slice() {
+            [WordPartNode { kind: WordPart::DoubleQuoted { parts, .. }, .. }] if is_all(parts) => {
+                return self.arguments.clone();
+            }
+            parts
+                if word.has_active_brace_expansion()
+                    && parts.iter().all(|part| matches!(part.kind, WordPart::Literal(_))) =>
+            {
+                let words = braces(word.span.slice(&source))?;
+                return (!words.iter().any(|word| word.contains(['*', '?', '['])))
+                    .then(|| words.iter().map(|word| self.literal(word, true, false)).collect());
+            }
+            _ if word.has_active_brace_expansion() => return None,
+            _ => {}
+        }
         let is_glob = |part: &WordPartNode| match &part.kind {
             WordPart::Literal(text) => text.as_str(&source, part.span).contains(['*', '?', '[']),
             WordPart::ZshQualifiedGlob(_) => true,
@@ -38,7 +87,16 @@ impl Shell<'_, '_> {
             return Some(vec![value]);
         }
         let text = value.known()?;
-        Some(text.split_whitespace().map(Value::text).collect())
+        let ifs = self.state.variables.get("IFS").map(|ifs| ifs.known().map(str::to_owned));
+        match ifs.as_ref().map(Option::as_deref) {
+            None => Some(text.split_whitespace().map(Value::text).collect()),
+            Some(Some(":")) => Some(text.split_terminator(':').map(Value::text).collect()),
+            Some(Some(ifs)) if ifs.chars().all(char::is_whitespace) && !ifs.is_empty() => {
+                Some(text.split(|c: char| ifs.contains(c)).filter(|word| !word.is_empty()).map(Value::text).collect())
+            }
+            Some(Some("")) => Some(vec![Value::text(text)]),
+            Some(_) => None,
+        }
     }
 
     fn parts(&mut self, parts: &[WordPartNode], is_quoted: bool) -> Value {
@@ -251,17 +309,33 @@ impl Shell<'_, '_> {
             next.truncate(MOST_NAMES);
             found = next;
         }
-        found.retain(|path| self.world.rootfs.find(path).is_ok() || self.world.rootfs.is_link(path));
+        let rootfs = self.world.rootfs;
+        let end = if text.ends_with('/') { "/" } else { "" };
+        let is_folder = |path: &str| rootfs.find(path).is_ok_and(|node| node.kind == Kind::Directory);
+        found.retain(
+            |path| {
+                if end.is_empty() { rootfs.find(path).is_ok() || rootfs.is_link(path) } else { is_folder(path) }
+            },
+        );
         if found.is_empty() {
-            return Some(vec![Value::text(text)]);
+            let is_left_out = self.options.contains("nullglob");
+            return Some(if is_left_out { Vec::new() } else { vec![Value::text(text)] });
         }
-        Some(found.iter().map(|path| Value::text(absolute(path))).collect())
+        Some(found.iter().map(|path| Value::text(format!("{}{end}", absolute(path)))).collect())
+    }
+
+    fn is_glibc(&self) -> bool {
+        self.state.variables.get("OSTYPE").and_then(Value::known) == Some("linux-gnu")
     }
 
     /// What a command substitution prints, for the few commands that start-up files ask.
     fn output(&mut self, body: &StmtSeq, span: Span) -> Value {
         let shown = span.slice(&self.source()).to_owned();
         let unknown = || Value::unknown(format!("what {shown} prints"));
+        // Nested ones are quoted once more.
+        if shown.contains("\\`") {
+            return unknown();
+        }
         let [statement] = body.as_slice() else { return unknown() };
         let Command::Simple(command) = &statement.command else { return unknown() };
         let mut words = vec![self.word(&command.name)];
@@ -273,6 +347,8 @@ impl Shell<'_, '_> {
         let words: Vec<&str> = words.into_iter().filter(|word| *word != "--").collect();
         let name = words.first().map_or("", |name| parent_and_name(name).1);
         let text = match (name, words.get(1..).unwrap_or_default()) {
+            ("uname", [] | ["-s" | "--kernel-name"]) => Some("Linux".to_owned()),
+            ("uname", ["-o" | "--operating-system"]) if self.is_glibc() => Some("GNU/Linux".to_owned()),
             ("id", ["-u" | "-ur" | "-ru"]) => Some(self.world.account.uid.to_string()),
             ("id", ["-un" | "-nu"]) | ("whoami" | "logname", []) => self.world.user.map(str::to_owned),
             ("id", ["-g" | "-gr" | "-rg"]) => self.world.account.gid.map(|gid| gid.to_string()),
@@ -291,6 +367,75 @@ impl Shell<'_, '_> {
         };
         text.map_or_else(unknown, Value::text)
     }
+}
+
+/// What braces stand for: lists, and ranges of numbers and letters (bash(1), Brace Expansion); `None` for what is not
+/// followed.
+fn braces(text: &str) -> Option<Vec<String>> {
+    const MOST: usize = 500;
+    if text.contains(['\\', '$', '`']) {
+        return None;
+    }
+    let Some(start) = text.find('{') else { return Some(vec![text.to_owned()]) };
+    let mut depth = 0_usize;
+    let mut commas = Vec::new();
+    let mut end = None;
+    for (at, c) in text[start..].char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => {
+                depth -= 1;
+                if depth == 0 {
+                    end = Some(start + at);
+                    break;
+                }
+            }
+            ',' if depth == 1 => commas.push(start + at),
+            _ => {}
+        }
+    }
+    let end = end?;
+    let inner = &text[start + 1..end];
+    let items: Vec<String> = if commas.is_empty() {
+        range(inner)?
+    } else {
+        let mut starts = vec![start];
+        starts.extend(&commas);
+        let ends = commas.iter().copied().chain([end]);
+        starts.iter().zip(ends).map(|(from, to)| text[from + 1..to].to_owned()).collect()
+    };
+    let mut words = Vec::new();
+    for item in items {
+        for inner in braces(&item)? {
+            for rest in braces(&text[end + 1..])? {
+                words.push(format!("{}{inner}{rest}", &text[..start]));
+            }
+        }
+        if words.len() > MOST {
+            return None;
+        }
+    }
+    Some(words)
+}
+
+/// `1..3`, `a..c`.
+fn range(text: &str) -> Option<Vec<String>> {
+    let (from, to) = text.split_once("..")?;
+    if let (Ok(from), Ok(to)) = (from.parse::<i32>(), to.parse::<i32>()) {
+        let is_padded = |text: &str| text.trim_start_matches('-').starts_with('0') && text.len() > 1;
+        if from.abs_diff(to) > 500 || text.split("..").any(is_padded) {
+            return None;
+        }
+        let numbers: Vec<i32> = if from <= to { (from..=to).collect() } else { (to..=from).rev().collect() };
+        return Some(numbers.iter().map(ToString::to_string).collect());
+    }
+    let letter = |text: &str| {
+        let mut chars = text.chars();
+        chars.next().filter(|c| c.is_ascii_alphabetic() && chars.next().is_none())
+    };
+    let (from, to) = (letter(from)?, letter(to)?);
+    let letters: Vec<char> = if from <= to { (from..=to).collect() } else { (to..=from).rev().collect() };
+    Some(letters.iter().map(ToString::to_string).collect())
 }
 
 /// Text without the backslashes that quote its characters.

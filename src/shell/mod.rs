@@ -8,12 +8,14 @@ mod branches;
 mod commands;
 mod compound;
 mod conditions;
+mod declare;
 mod environment;
 mod evaluate;
 mod expand;
 mod fish;
 mod parse;
 mod pattern;
+mod start;
 mod value;
 
 use std::collections::BTreeMap;
@@ -36,15 +38,33 @@ const MOST_NOTES: usize = 200;
 /// is used of it costs memory.
 const STACK: usize = 256 << 20;
 
+/// What a shell is started for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// For somebody at a prompt.
+    #[default]
+    Interactive,
+    /// For a script.
+    Script,
+}
+
+impl Mode {
+    fn is_interactive(self) -> bool {
+        self == Self::Interactive
+    }
+}
+
 /// Who starts the shell, and in which image.
 #[derive(Clone, Copy)]
 pub struct World<'a> {
+    /// What it is started for.
+    pub mode: Mode,
     /// The image's files.
     pub rootfs: &'a Rootfs,
     /// The user's name; nothing where `/etc/passwd` has none.
     pub user: Option<&'a str>,
     /// The user as far as permissions go.
-    pub account: Account,
+    pub account: Account<'a>,
     /// The user's home folder.
     pub home: &'a str,
     /// The environment of the container, with `PATH`.
@@ -71,8 +91,43 @@ pub struct Reading {
     pub additions: Vec<Addition>,
     /// What is sourced or evaluated that is not in the files.
     pub hooks: Vec<Hook>,
+    /// Folders of the container's `PATH` that are no longer on it.
+    pub removes: Vec<String>,
     /// What could not be told.
     pub unknown: Vec<Note>,
+}
+
+/// What comes of the file that `BASH_ENV` names, which bash reads before it runs a script.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BashEnv {
+    /// The file; `None` if none is named, or if it could not be told which.
+    pub file: Option<String>,
+    /// Whether there is no such file, or none that the user may read: bash goes on without it.
+    pub is_missing: bool,
+    /// Whether it ends the shell, so that the script is not run.
+    pub end: End,
+    /// The line that ends it.
+    pub ended: Option<Line>,
+    /// The folders of `PATH` afterwards; of one that is not known, what it is.
+    pub path: Vec<Result<String, String>>,
+    /// The options that it sets, by the letters of `set` and the names of `shopt`.
+    pub options: std::collections::BTreeSet<String>,
+    /// What it does besides.
+    pub reading: Reading,
+    /// Why it was not followed at all.
+    pub unknown: Option<String>,
+}
+
+/// Whether a file ends the shell that reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// It does not.
+    #[default]
+    Never,
+    /// That depends on what is not known.
+    Perhaps,
+    /// It does.
+    Always,
 }
 
 /// A line of a shell file.
@@ -136,6 +191,18 @@ pub fn read(world: World<'_>, files: &[StartFile]) -> Vec<Reading> {
     })
 }
 
+/// Reads the file that the value of `BASH_ENV` names.
+#[must_use]
+pub fn read_bash_env(world: World<'_>, value: &str) -> BashEnv {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("BASH_ENV".to_owned()).stack_size(STACK);
+        let run = || start::run_bash_env(world, value, &mut Budget::default());
+        let result = thread.spawn_scoped(scope, run).ok().and_then(|thread| thread.join().ok());
+        let failed = || BashEnv { unknown: Some("it could not be evaluated".to_owned()), ..BashEnv::default() };
+        result.unwrap_or_else(failed)
+    })
+}
+
 /// What is left of the effort that all files together may cost.
 struct Budget {
     files: usize,
@@ -151,7 +218,7 @@ impl Default for Budget {
 
 fn read_one(world: World<'_>, file: &StartFile, budget: &mut Budget) -> Reading {
     match file.dialect {
-        Dialect::Posix | Dialect::Zsh => evaluate::run(world, file, budget),
+        Dialect::Posix | Dialect::Zsh => start::run(world, file, budget),
         Dialect::Fish => fish::read(world, &file.path),
         Dialect::Environment => environment::read(world, &file.path),
     }

@@ -11,6 +11,9 @@ use super::Dialect;
 const LONGEST: usize = 64 << 10;
 /// How deep brackets may be nested; the parser's time grows with the square of it.
 const DEEPEST_BRACKETS: usize = 60;
+/// How many brackets one line may open, and how many a file may leave open, quoted ones included.
+const MOST_BRACKETS: usize = 1000;
+const MOST_LEFT_OPEN: usize = 200;
 /// How deep the parser may nest, and how many operations it may take.
 const DEEPEST: usize = 60;
 const MOST_OPERATIONS: usize = 100_000;
@@ -44,22 +47,50 @@ pub(super) fn parse(source: &str, dialect: Dialect) -> Result<Parsed, (usize, St
     }
 }
 
-/// The first line at which more brackets are open than any start-up file has. Brackets in quotes count as well.
+/// The first line at which more brackets are open than any start-up file has. What is quoted is not nested, but for the
+/// expansions in double quotes.
 fn too_deep(source: &str) -> Option<usize> {
-    let mut open = 0_usize;
+    // What is open: a bracket, or the quote that text stands in.
+    let mut open: Vec<u8> = Vec::new();
+    let mut brackets = 0_usize;
     for (number, line) in source.lines().enumerate() {
-        for byte in line.bytes() {
-            match byte {
-                b'(' | b'{' | b'[' => open += 1,
-                b')' | b'}' | b']' => open = open.saturating_sub(1),
+        let bytes = line.as_bytes();
+        let mut at = 0;
+        let mut in_line = 0_usize;
+        while at < bytes.len() {
+            let byte = bytes[at];
+            let before = at.checked_sub(1).map(|at| bytes[at]);
+            match (open.last(), byte) {
+                (Some(b'\''), b'\'') => drop(open.pop()),
+                (Some(b'\''), _) => {}
+                (_, b'\\') => at += 1,
+                (Some(b'"'), b'"') => drop(open.pop()),
+                (Some(b'"'), b'(' | b'{') if before != Some(b'$') => {}
+                (Some(b'"'), b'\'' | b')' | b'}' | b'#') => {}
+                // A comment goes on to the end of the line.
+                (_, b'#') if before.is_none_or(|before| matches!(before, b' ' | b'\t' | b';')) => break,
+                (_, b'\'' | b'"') => open.push(byte),
+                (_, b'(' | b'{') => {
+                    open.push(byte);
+                    brackets += 1;
+                    in_line += 1;
+                }
+                (Some(b'(' | b'{'), b')' | b'}') => {
+                    open.pop();
+                    brackets = brackets.saturating_sub(1);
+                }
                 _ => {}
             }
+            at += 1;
         }
-        if open > DEEPEST_BRACKETS || line.bytes().filter(|byte| matches!(byte, b'(' | b'{' | b'[')).count() > 1000 {
+        if brackets > DEEPEST_BRACKETS || in_line > MOST_BRACKETS || open.len() > 4 * DEEPEST_BRACKETS {
             return Some(number + 1);
         }
     }
-    None
+    // What is not balanced may be read otherwise than it was here.
+    let raw = |brackets: [u8; 2]| source.bytes().filter(|byte| brackets.contains(byte)).count();
+    let left_open = raw([b'(', b'{']).saturating_sub(raw([b')', b'}']));
+    (left_open > MOST_LEFT_OPEN).then_some(0)
 }
 
 #[cfg(test)]

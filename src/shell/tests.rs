@@ -26,8 +26,15 @@ fn rootfs(files: &[(&str, &str)]) -> Rootfs {
 fn reading(dialect: Dialect, first: &str, files: &[(&str, &str)]) -> Reading {
     let rootfs = rootfs(files);
     let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
-    let account = Account { uid: 0, gid: Some(0) };
-    let world = World { rootfs: &rootfs, user: Some("root"), account, home: "/root", environment: &environment };
+    let account = Account::ROOT;
+    let world = World {
+        mode: Mode::Interactive,
+        rootfs: &rootfs,
+        user: Some("root"),
+        account,
+        home: "/root",
+        environment: &environment,
+    };
     read(world, &[StartFile { path: first.to_owned(), dialect }]).remove(0)
 }
 
@@ -65,7 +72,11 @@ fn conditions_are_decided_by_the_image_where_they_can_be() {
         added("case $- in *i*) PATH=/i:$PATH;; *) return;; esac\n[ -z \"$PS1\" ] && return\nPATH=/p:$PATH"),
         ["1 /i", "3 /p"]
     );
-    assert_eq!(added("if grep -q x /etc/x; then PATH=/perhaps:$PATH; fi"), ["1 /perhaps"], "what may be added is told");
+    let perhaps = "if grep -q x /etc/x; then PATH=/perhaps:$PATH; fi";
+    assert_eq!(added(perhaps), [""; 0], "what may be added is not added");
+    let reading = reading(Dialect::Posix, "/root/.bashrc", &[("root/.bashrc", perhaps)]);
+    assert_eq!(reading.unknown[0].why, "whether /perhaps stays on PATH depends on a condition that is not known");
+    assert_eq!(reading.unknown[0].line.number, 1);
     assert_eq!(added("return\nPATH=/never:$PATH"), [""; 0]);
 }
 
@@ -120,6 +131,40 @@ fn zsh_fish_and_pam_have_ways_of_their_own() {
         ["1 /a", "2 /root/b"]
     );
     assert_eq!(of(Dialect::Environment, "etc/environment", "A=b\nPATH=\"/usr/bin:/opt/x\"\n"), ["2 /opt/x"]);
+}
+
+/// What the file of `BASH_ENV` does, in a word or two.
+fn in_script(text: &str) -> String {
+    let rootfs = rootfs(&[("etc/bash_env", text)]);
+    let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+    let account = Account::ROOT;
+    let world =
+        World { mode: Mode::Script, rootfs: &rootfs, user: None, account, home: "/root", environment: &environment };
+    let env = read_bash_env(world, "/etc/${NONE:-bash}_env");
+    match (env.unknown, env.end) {
+        (Some(_), _) => "unknown".to_owned(),
+        (None, End::Never) => {
+            env.path.into_iter().map(|folder| folder.unwrap_or_else(|_| "?".to_owned())).collect::<Vec<_>>().join(":")
+        }
+        (None, end) => format!("ends {end:?}"),
+    }
+}
+
+#[test]
+fn the_file_of_bash_env_is_read_as_for_a_script() {
+    assert_eq!(in_script("PATH=/x:$PATH"), "/x:/usr/bin:/bin");
+    assert_eq!(in_script("case $- in *i*) ;; *) return;; esac\nPATH=/x:$PATH"), "/usr/bin:/bin");
+    assert_eq!(in_script("[ -z \"$PS1\" ] && return\nPATH=/x:$PATH"), "/usr/bin:/bin");
+    assert_eq!(in_script("exit 3"), "ends Always");
+    assert_eq!(in_script("exec /bin/sh \"$@\""), "ends Always");
+    assert_eq!(in_script("(exit 3); exec 3>&1; PATH=/x"), "/x");
+    assert_eq!(in_script("x && exit 3"), "ends Perhaps");
+    assert_eq!(in_script("[ -t 0 ] && PATH=/x:$PATH"), "?:/usr/bin:/bin");
+    assert_eq!(
+        in_script("for a in {1..200}; do for b in {1..200}; do :; done; done"),
+        "unknown",
+        "it is not followed to its end"
+    );
 }
 
 #[test]

@@ -84,6 +84,10 @@ pub struct Step {
     pub title: String,
     /// The ids of what it needs.
     pub needs: Vec<String>,
+    /// The ids of those needs that scripts of bash call, which find them along the `PATH` that such scripts have. The target
+    /// starts all others itself.
+    #[serde(default)]
+    pub in_bash: Vec<String>,
     /// The ids of what it needs of a Windows image; nothing for a type that runs in images for Linux only.
     #[serde(default)]
     pub windows_needs: Option<Vec<String>>,
@@ -115,7 +119,32 @@ impl Need {
     }
 }
 
+/// Who starts a command in a type of step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Callers {
+    /// Scripts of bash.
+    pub by_bash: bool,
+    /// The target itself, and scripts of other languages.
+    pub by_others: bool,
+}
+
 impl Steps {
+    /// Who starts a command in a type of step.
+    #[must_use]
+    pub fn callers(&self, step: &str, command: &str) -> Callers {
+        let mut callers = Callers::default();
+        let Some(step) = self.step.iter().find(|known| known.id == step) else { return callers };
+        for need in step.needs.iter().filter_map(|id| self.need(id)) {
+            let is_java = need.fact == Some(NeedFact::Java) && command == "java";
+            if is_java || need.commands.iter().any(|name| name == command) {
+                let by_bash = step.in_bash.contains(&need.id);
+                callers.by_bash |= by_bash;
+                callers.by_others |= !by_bash;
+            }
+        }
+        callers
+    }
+
     /// A need by its id.
     #[must_use]
     pub fn need(&self, id: &str) -> Option<&Need> {
@@ -173,6 +202,7 @@ mod tests {
             assert!(!need.without.ends_with('.'), "{}", need.id);
         }
         for step in &table.step {
+            assert!(step.in_bash.iter().all(|id| step.needs.contains(id)), "{}", step.id);
             for id in step.needs.iter().chain(step.windows_needs.iter().flatten()) {
                 assert!(table.need(id).is_some(), "{} needs {id}, which is no [[need]]", step.id);
             }

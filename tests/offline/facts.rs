@@ -1,6 +1,6 @@
 //! What is found out about file systems as distributions make them: os-release, commands on `PATH`, users.
 
-use crate::support::elf::{AARCH64, Elf, I386, X86_64};
+use crate::support::elf::{AARCH64, BASH_MARK, Elf, I386, X86_64};
 use crate::support::file_systems::{
     GLIBC_LOADER, MUSL_LOADER, Made, debian, glibc_loader, glibc_program, musl_loader, musl_program,
 };
@@ -80,9 +80,11 @@ fn a_bash_that_cannot_be_started_says_why() {
         (folder, "/usr/bin/bash is a folder"),
         (locked, "/usr/bin/bash is not executable (mode 0644)"),
         (script("#!/usr/bin/nothing -x\n"), "/usr/bin/bash is a script of /usr/bin/nothing, which is not in the image"),
-        (script("#!bash\n"), "/usr/bin/bash names no absolute interpreter (#!bash)"),
-        (script("echo hello\n"), "/usr/bin/bash is neither a program nor a script with #!"),
-        (script("#!/usr/bin/bash\n"), "/usr/bin/bash is a script of a script of a script …"),
+        (
+            script("echo hello\n"),
+            "/usr/bin/bash is neither a program nor a script with #!: shells run it as a script of theirs, other programs such as .NET do not",
+        ),
+        (script("#!/usr/bin/bash\n"), "/usr/bin/bash is the sixth script of a script, and the kernel follows 5"),
         (file(Elf::fixed(AARCH64, b"").bytes()), "/usr/bin/bash is a program for arm64, not for amd64"),
         (
             file(program.clone()),
@@ -93,11 +95,27 @@ fn a_bash_that_cannot_be_started_says_why() {
         let place = Some("/usr/bin/bash".to_owned());
         assert_eq!(unusable(made), (CommandState::Unusable, why.to_owned(), place));
     }
+    let relative = unusable(script("#!bash\n"));
+    assert_eq!(relative.0, CommandState::Unknown);
+    assert!(relative.1.contains("depends on the folder it is started in (#!bash)"), "{}", relative.1);
+}
+
+#[test]
+fn a_bash_that_is_another_program_is_not_bash() {
+    let named = |name: &str, text: &[u8]| {
+        let files = [(name, Elf::fixed(X86_64, text).bytes())];
+        let made = Made::new(&files, &[("usr/bin/bash", &format!("/{name}"))]);
+        made.env("PATH=/usr/bin").command("bash").state
+    };
+    assert_eq!(named("opt/bash5", BASH_MARK), CommandState::Usable);
+    assert_eq!(named("opt/dash", b""), CommandState::Unusable);
+    assert_eq!(named("opt/busybox", b""), CommandState::Unusable);
+    assert_eq!(named("opt/bash5", b"packed"), CommandState::Unknown);
 }
 
 #[test]
 fn the_first_bash_that_can_be_executed_is_taken() {
-    let program = Elf::fixed(X86_64, b"").bytes();
+    let program = Elf::fixed(X86_64, BASH_MARK).bytes();
     let made = Made::default().tar(&[
         Member::file("usr/local/bin/bash", &program).mode(0o600),
         Member::symlink("usr/sbin/bash", "gone"),
@@ -111,12 +129,12 @@ fn the_first_bash_that_can_be_executed_is_taken() {
 #[test]
 fn only_absolute_folders_of_path_count() {
     let bash = |path: &str| {
-        let program = Elf::fixed(X86_64, b"").bytes();
+        let program = Elf::fixed(X86_64, BASH_MARK).bytes();
         Made::new(&[("tools/bash", program)], &[]).env(path).command("bash").state
     };
     assert_eq!(bash("PATH=tools:./tools:/tools"), CommandState::Usable);
     assert_eq!(bash("PATH=::/bin:/nowhere:/tools/"), CommandState::Usable);
-    assert_eq!(bash("PATH=tools::."), CommandState::Missing);
+    assert_eq!(bash("PATH=tools::."), CommandState::Unknown, "that depends on the work folder");
     assert_eq!(bash("PATH=/tools/bash"), CommandState::Missing);
     assert_eq!(bash("OTHER=/tools"), CommandState::Missing);
     let command = Made::default().env("PATH=").command("bash");
@@ -126,7 +144,7 @@ fn only_absolute_folders_of_path_count() {
 
 #[test]
 fn programs_of_386_run_on_amd64() {
-    let made = Made::new(&[("bin/bash", Elf::fixed(I386, b"").bytes())], &[]);
+    let made = Made::new(&[("bin/bash", Elf::fixed(I386, BASH_MARK).bytes())], &[]);
     assert_eq!(made.command("bash").state, CommandState::Usable);
 }
 
@@ -138,7 +156,8 @@ fn users_are_resolved_by_name_and_number() {
         ("root", Some(0), Some("/root")),
         ("0:0", Some(0), Some("/root")),
         ("octo", Some(1000), Some("/home/octo")),
-        ("octo:octo", Some(1000), Some("/home/octo")),
+        ("octo:octo", None, None),
+        ("octo:0", Some(1000), Some("/home/octo")),
         ("1000", Some(1000), Some("/home/octo")),
         ("65532:65532", Some(65532), None),
         ("ghost", None, None),

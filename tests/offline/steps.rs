@@ -205,7 +205,7 @@ fn versions_are_told_by_files_and_bash_by_itself() {
     let result = run(&image(Tar::default().file("usr/bin/bash", 0o755, &old)), &[]).result();
     assert!(rules(&result, "warning", "fail").contains(&"bash-too-old".to_owned()));
     let silent = run(&image(Tar::default().file("usr/bin/bash", 0o755, &program())), &[]).result();
-    assert!(rules(&silent, "warning", "unknown").contains(&"bash-too-old".to_owned()), "no file tells");
+    assert!(rules(&silent, "error", "unknown").contains(&"bash-missing".to_owned()), "it does not say that it is bash");
 }
 
 #[test]

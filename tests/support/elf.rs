@@ -3,6 +3,10 @@
 pub const X86_64: u16 = 62;
 pub const I386: u16 = 3;
 pub const AARCH64: u16 = 183;
+/// What a bash says of itself.
+pub const BASH_MARK: &[u8] = b"@(#)Bash version 5.2.15(1) release GNU\0";
+/// Where each file says that it begins: somewhere in what is loaded.
+const ENTRY: usize = 16;
 
 /// What an ELF file shall say of itself. Little-endian; 32 bits for i386, else 64.
 #[derive(Clone, Debug, Default)]
@@ -113,7 +117,9 @@ impl<'a> Elf<'a> {
 
         let mut file = b"\x7fELF".to_vec();
         file.extend([if is_64 { 2 } else { 1 }, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        file.extend([two(3), two(self.machine.into()), four(1), word(0), word(header_size), word(0), four(0)].concat());
+        file.extend(
+            [two(3), two(self.machine.into()), four(1), word(ENTRY), word(header_size), word(0), four(0)].concat(),
+        );
         file.extend([header_size, segment_size, segments, 0, 0, 0].map(two).concat());
         let mut segment = |kind: usize, offset: usize, size: usize| {
             let flags = four(4);

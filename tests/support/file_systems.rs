@@ -9,7 +9,7 @@ use imglint::image::{Image, ManifestKind, SourceKind};
 use imglint::layer::scan;
 use imglint::rootfs::{Rootfs, StackedLayer};
 
-use super::elf::{Elf, X86_64};
+use super::elf::{BASH_MARK, Elf, X86_64};
 use super::tars::{Member, tar};
 
 pub const GLIBC_LOADER: &str = "lib64/ld-linux-x86-64.so.2";
@@ -94,7 +94,7 @@ impl Made {
 }
 
 pub fn glibc_program() -> Vec<u8> {
-    Elf::program(X86_64, "/lib64/ld-linux-x86-64.so.2").bytes()
+    Elf::program(X86_64, "/lib64/ld-linux-x86-64.so.2").text(BASH_MARK).bytes()
 }
 
 pub fn musl_program() -> Vec<u8> {

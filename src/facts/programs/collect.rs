@@ -25,7 +25,7 @@ pub struct Surroundings<'a> {
     /// What containers are started with.
     pub settings: &'a ConfigurationFacts,
     /// The user.
-    pub user: Account,
+    pub user: Account<'a>,
     /// The home folder that the engine sets.
     pub home: String,
 }
@@ -37,10 +37,13 @@ impl<'a> Surroundings<'a> {
         architecture: &'a str,
         libc: &'a Fact<Libc>,
         settings: &'a ConfigurationFacts,
-        user: Option<&User>,
+        user: Option<&'a User>,
     ) -> Self {
-        let account =
-            user.map_or_else(Account::default, |user| Account { uid: user.uid.unwrap_or_default(), gid: user.gid });
+        let account = user.map_or_else(Account::default, |user| Account {
+            uid: user.uid.unwrap_or_default(),
+            gid: user.gid,
+            groups: &user.groups,
+        });
         // Engines set HOME by /etc/passwd, else to the root (moby, daemon/oci_linux.go; runc, libcontainer/init_linux.go).
         let home = settings.env.get("HOME").map(|setting| setting.value.clone()).filter(|home| !home.is_empty());
         let home = home.or_else(|| user?.home.clone()).unwrap_or_else(|| "/".to_owned());

@@ -2,6 +2,7 @@
 
 use super::collect::{Runtime, Subject, Surroundings};
 use super::{PAYLOAD_FOLDER, Problem, ProblemKind, Shape, Stage};
+use crate::facts::starting::program_at;
 use crate::layer::bundle::{Bundle, DotnetHost};
 use crate::layer::path::{absolute, join, parent_and_name};
 use crate::layer::{ElfSummary, Kind};
@@ -12,8 +13,6 @@ use crate::verdict::{Outcome, Place};
 
 /// The most programs of a payload that are judged.
 const MOST_PROGRAMS: usize = 16;
-/// How many interpreters of scripts are followed (Linux, `binfmt_script`: 5).
-const MOST_INTERPRETERS: usize = 5;
 /// The folders where a program without a runtime looks for one, after `DOTNET_ROOT` (dotnet/runtime,
 /// src/native/corehost/hostmisc/pal.unix.cpp; the second is that of distributions' own packages).
 const INSTALLED: [&str; 2] = ["/usr/share/dotnet", "/usr/lib/dotnet"];
@@ -114,47 +113,24 @@ pub fn subject(
 
 /// The ELF file that the kernel starts for a path: itself, or the interpreter of a script.
 fn program<'a>(around: &'a Surroundings<'_>, path: &str) -> Result<(String, Node<'a>), Box<Problem>> {
-    let mut path = absolute(path.trim_start_matches('/'));
-    for _ in 0..MOST_INTERPRETERS {
-        let fail = |why: String, place: Place| Box::new(unusable(why, place));
-        let node = around
-            .rootfs
-            .find(&path)
-            .map_err(|missing| fail(format!("{path} cannot be started: {}", missing.why()), Place::path(&path)))?;
-        let place = around.rootfs.place(path.trim_start_matches('/'), &node);
-        if node.kind != Kind::File {
-            return Err(fail(format!("{path} is no file"), place));
-        }
-        if !around.rootfs.may(around.user, Access::Execute, &node) {
-            let why = format!("{path} may not be executed by uid {} (mode {:04o})", around.user.uid, node.mode);
-            return Err(fail(why, place));
-        }
-        if let Some(line) = node.detail().and_then(|detail| detail.interpreter_line.as_deref()) {
-            let interpreter = line.split_whitespace().next().unwrap_or_default();
-            if !interpreter.starts_with('/') {
-                return Err(fail(format!("{path} names no absolute interpreter (#!{line})"), place));
-            }
-            path = interpreter.to_owned();
-            continue;
-        }
-        if node.detail().is_some_and(|detail| detail.left_out) {
-            let why = format!("{path} was not looked into: its layer has too many files of its kind");
-            return Err(Box::new(Problem { outcome: Outcome::Unknown, ..unusable(why, place) }));
-        }
-        let Some(elf) = node.detail().and_then(|detail| detail.elf.as_ref()) else {
-            return Err(fail(format!("{path} is neither a program nor a script with #!"), place));
-        };
-        let own = elf.architecture();
-        if own.is_some_and(|own| own != around.architecture && !(own == "386" && around.architecture == "amd64")) {
-            let own = own.unwrap_or_default();
-            return Err(fail(format!("{path} is a program for {own}, not for {}", around.architecture), place));
-        }
-        if elf.is_cut {
-            return Err(fail(format!("{path} is cut off: it has less bytes than its headers say"), place));
-        }
-        return Ok((path, node));
+    let path = absolute(path.trim_start_matches('/'));
+    let fail = |why: String, place: Place| Box::new(unusable(why, place));
+    let node = around
+        .rootfs
+        .find(&path)
+        .map_err(|missing| fail(format!("{path} cannot be started: {}", missing.why()), Place::path(&path)))?;
+    let place = around.rootfs.place(path.trim_start_matches('/'), &node);
+    if node.kind != Kind::File {
+        return Err(fail(format!("{path} is no file"), place));
     }
-    Err(Box::new(unusable(format!("{path} is a script of a script of a script …"), Place::path(&path))))
+    if !around.rootfs.may(around.user, Access::Execute, &node) {
+        let why = format!("{path} may not be executed by uid {} (mode {:04o})", around.user.uid, node.mode);
+        return Err(fail(why, place));
+    }
+    match program_at(around, &path, &node) {
+        Ok(found) => Ok(found),
+        Err((outcome, why)) => Err(Box::new(Problem { outcome, ..unusable(why, place) })),
+    }
 }
 
 fn single_file(around: &Surroundings<'_>, bundle: &Bundle, node: &Node<'_>, elf: &mut ElfSummary) -> Runtime {

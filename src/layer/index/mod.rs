@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::allowance::{Drawn, Occupied};
 use super::bundle::DotnetHost;
 use super::elf::ElfSummary;
+use super::exec_header::NotStarted;
 use super::hive::HiveSummary;
 use super::packages::Package;
 use super::pe::PeSummary;
@@ -66,8 +67,16 @@ pub enum Kind {
 pub struct Detail {
     /// The whole content of a small wanted file.
     pub content: Option<Vec<u8>>,
-    /// What follows `#!` on the first line.
+    /// Of a script, what the kernel reads after `#!`: the interpreter, and after a blank its argument. Empty for a line that
+    /// the kernel does not take.
     pub interpreter_line: Option<String>,
+    /// Of a file in a folder of commands that is no program and has no `#!` that the kernel takes: whether its first line is
+    /// text, as shells ask that run it themselves. Of other scripts only that it is not.
+    #[serde(default)]
+    pub is_text: Option<bool>,
+    /// Why the kernel does not start an ELF file.
+    #[serde(default)]
+    pub not_started: Option<NotStarted>,
     /// The summary of an ELF file.
     pub elf: Option<ElfSummary>,
     /// What the file is as a .NET host.

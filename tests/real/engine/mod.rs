@@ -18,5 +18,6 @@ mod runs;
 mod shell_files;
 mod shells;
 mod sources;
+mod starts;
 mod tool_corpus;
 mod tools;

@@ -99,7 +99,8 @@ fn commands_are_found_and_start_as_predicted() {
             let state = read["state"].as_str().unwrap_or("missing");
             let path = read["place"]["path"].as_str().map(str::to_owned);
             let agrees = match (&shown.path, shown.starts) {
-                (None, _) => matches!(state, "missing" | "unusable"),
+                // What relative entries of PATH mean depends on the work folder.
+                (None, _) => matches!(state, "missing" | "unusable") || (state == "unknown" && name.contains("path-")),
                 (Some(_), false) => state == "unusable",
                 (Some(_), true) => state == "usable" && path == shown.path,
             };
@@ -209,7 +210,7 @@ fn node_that_nvm_installed_is_missing_in_a_step_and_the_fix_mends_it() {
 
     let fix = finding["fix"].as_str().unwrap();
     let added = fix.strip_prefix("ENV PATH=\"").unwrap().strip_suffix(":$PATH\"").unwrap();
-    let mended = [("imglint/tools-nvm-mended:1".to_owned(), image.env(&format!("PATH={added}:/usr/bin:/bin")))];
+    let mended = [("imglint/tools-nvm-real-mended:1".to_owned(), image.env(&format!("PATH={added}:/usr/bin:/bin")))];
     let archive = load(&engine, &mended, folder.path());
     assert_eq!(told(start(&mended[0].0, &["node", "--version"])), "v18.19.0");
     let result = check([&format!("docker-archive:{archive}:{}", mended[0].0)]).result();
