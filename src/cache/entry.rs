@@ -26,6 +26,9 @@ const LARGEST: usize = 32 << 20;
 /// How much of all entries is kept at a time, decoded, in bytes.
 const DECODED: usize = 96 << 20;
 
+/// How hard entries are compressed (zstd): an entry is written once and read often, from far stores, too.
+const EFFORT: i32 = 6;
+
 /// Makes entries, and reads them within bounds.
 pub(super) struct Entries {
     seal: Seal,
@@ -40,7 +43,7 @@ impl Entries {
 
     /// An entry's bytes. `None` if the value has none, or is too large to be read again.
     pub(super) fn encode(&self, name: &str, value: &impl Serialize) -> Option<Vec<u8>> {
-        let compressed = zstd::stream::write::Encoder::new(vec![0; LENGTH], 1).ok()?;
+        let compressed = zstd::stream::write::Encoder::new(vec![0; LENGTH], EFFORT).ok()?;
         let counted = postcard::to_io(value, Counted { inner: compressed, bytes: 0 }).ok()?;
         let mut content = counted.inner.finish().ok()?;
         content[..LENGTH].copy_from_slice(&counted.bytes.to_le_bytes());

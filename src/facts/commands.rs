@@ -4,14 +4,14 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::programs::{Surroundings, failure_outcome, failure_statement};
+use super::programs::{Level, Surroundings, starts};
 use super::search_path::{depends_on_work_folder, searched};
 use super::starting::refused;
 use super::versions::Versions;
 use super::{Command, CommandState, InBash, Program, SearchPath};
 use crate::layer::path::{absolute, join};
 use crate::layer::{ElfSummary, Kind};
-use crate::linker::{Linker, NoLinker, Process};
+use crate::linker::Loaders;
 use crate::printable::excerpt;
 use crate::rootfs::{Access, Missing, Node};
 use crate::tables::steps::steps;
@@ -32,6 +32,7 @@ pub struct CommandSearch<'a> {
     folders: Vec<Folder<'a>>,
     versions: Versions<'a>,
     pub(super) environment: BTreeMap<String, String>,
+    loaders: Loaders<'a>,
     /// What became of programs that were asked before, by their real paths.
     pub(super) known: RefCell<HashMap<String, Option<Stop>>>,
     /// The scripts that are being followed, each for the one before it.
@@ -115,8 +116,9 @@ impl<'a> CommandSearch<'a> {
         let versions = Versions::new(around.rootfs);
         let folder = |(written, real)| Folder { written, real, names: around.rootfs.names(real) };
         let folders = searched(path).take(MOST_FOLDERS).map(folder).collect();
+        let loaders = Loaders::new(around.rootfs);
         let (known, following) = (RefCell::default(), RefCell::default());
-        Self { around, path, folders, versions, environment, known, following }
+        Self { around, path, folders, versions, environment, loaders, known, following }
     }
 
     /// Every command on `PATH`, and those that are looked for and missing. Of commands that nobody asked for only the
@@ -294,20 +296,13 @@ impl<'a> CommandSearch<'a> {
         if let Some(stopped) = refused(self.around, path, node, elf) {
             return Some(stopped);
         }
-        elf.interpreter.as_deref()?;
-        let rootfs = self.around.rootfs;
-        match Linker::of(elf, rootfs, &self.environment, self.around.user) {
-            Err(NoLinker::Missing(why, _)) => Some(Stop::passed(format!("{path} does not start: {why}"))),
-            Err(NoLinker::Strange(why, _)) => Some(Stop::open(why)),
-            Ok((linker, loader)) => {
-                let (_, failures) = Process::start(&linker, loader, elf, path, rootfs.place(&node.path, node));
-                // A failure that is certain outweighs one that could not be told.
-                let is_open = |failure| failure_outcome(failure) != Outcome::Fail;
-                let worst = failures.iter().min_by_key(|failure| is_open(failure))?;
-                let why = failure_statement(worst, rootfs);
-                Some(if is_open(worst) { Stop::open(why) } else { Stop::fails(why) })
-            }
-        }
+        let (outcome, why) = starts(self.around, &self.loaders, &self.environment, node, elf)?;
+        let has_loader = elf.interpreter.as_deref().is_none_or(|loader| self.around.rootfs.find(loader).is_ok());
+        Some(match outcome {
+            Outcome::Fail if has_loader => Stop::fails(why),
+            Outcome::Fail => Stop::passed(why),
+            _ => Stop::open(why),
+        })
     }
 }
 
@@ -345,6 +340,7 @@ fn program(node: &Node<'_>) -> Option<Program> {
             architecture: elf.architecture().map(str::to_owned),
             interpreter: elf.interpreter.clone(),
             needed: elf.needed.clone(),
+            level: Level::of(elf.isa_level, &Place::default()).map(|level| level.level),
         }),
         None => detail.interpreter_line.clone().map(|line| Program { interpreter: Some(line), ..Program::default() }),
     }

@@ -449,6 +449,9 @@ pub struct Program {
     pub interpreter: Option<String>,
     /// The libraries it names (DT_NEEDED), in order.
     pub needed: Vec<String>,
+    /// The level of x86-64 that it is marked as needing, such as `x86-64-v2`, where that is more than the baseline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
 }
 
 /// Whether a command can be run.

@@ -6,12 +6,14 @@ use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, ReadRef};
 
-/// How much of the start of a file is looked at, in bytes. Headers, symbol and string tables lie there.
-const HEAD: u64 = 4 << 20;
-/// The largest loadable segment behind [`HEAD`] that is kept, in bytes (patchelf moves the string table into a new one).
-const SMALL_SEGMENT: u64 = 512 << 10;
+/// How much of the start of a file is looked at, in bytes. Headers, symbol and string tables lie there, and relocations: of
+/// Node.js they end at 6 MB.
+const HEAD: u64 = 8 << 20;
+/// The largest loadable segment behind [`HEAD`] that is kept, in bytes (patchelf moves the string table into a new one, which
+/// has 2 MB in Node.js).
+const SMALL_SEGMENT: u64 = 4 << 20;
 /// How much is kept behind [`HEAD`] in all, in bytes.
-const BUDGET: u64 = 2 << 20;
+const BUDGET: u64 = 8 << 20;
 
 /// A file of which ranges are kept: the start without segments that hold nothing but code, and what else may have tables.
 /// It reads like the whole file; what was not kept fails.
@@ -243,8 +245,8 @@ mod tests {
     #[test]
     fn of_what_lies_far_behind_small_segments_are_kept() {
         let far = HEAD + 1_000_000;
-        let parts = [(LOAD, 4, 0, 5_000_000), (LOAD, 6, far, 1000), (LOAD, 4, far + 1000, 600 << 10)];
-        let bytes = file(far as usize + 700_000, &parts);
+        let parts = [(LOAD, 4, 0, HEAD + 1000), (LOAD, 6, far, 1000), (LOAD, 4, far + 1000, 5 << 20)];
+        let bytes = file(far as usize + 6_000_000, &parts);
         let at = |offset: u64| (far + offset) as usize;
         assert_eq!(
             kept(&bytes, 100_000, &[HEAD as usize - 8, HEAD as usize, at(0), at(992), at(1000)]),

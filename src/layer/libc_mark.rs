@@ -37,7 +37,8 @@ pub(super) fn libc_mark(name: &str, summary: &ElfSummary, head: &[u8]) -> Option
         return mark("uclibc", None);
     }
     let glibc = memmem::find(head, b"GNU C Library").or_else(|| memmem::find(head, b"GNU libc\0"));
-    if let Some(at) = glibc {
+    let banner = glibc.or_else(|| is_loader.then(|| loader_banner(head)).flatten());
+    if let Some(at) = banner {
         return mark("glibc", glibc_version(&head[at..]));
     }
     let defines_glibc = summary.version_definitions.iter().any(|version| version.starts_with("GLIBC_"));
@@ -45,6 +46,16 @@ pub(super) fn libc_mark(name: &str, summary: &ElfSummary, head: &[u8]) -> Option
         return mark("glibc", None);
     }
     None
+}
+
+/// Where a loader says which release it is, since glibc 2.35: `ld.so (Debian GLIBC 2.41-12) stable release version 2.41.`
+/// (glibc, elf/dl-usage.c). Other texts begin like it.
+fn loader_banner(head: &[u8]) -> Option<usize> {
+    let is_banner = |at: &usize| {
+        let line = head[*at..].split(|byte| matches!(byte, 0 | b'\n')).next().unwrap_or_default();
+        memmem::find(line, b" release version ").is_some()
+    };
+    memmem::find_iter(head, b"ld.so (").find(is_banner)
 }
 
 /// `GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.` (glibc, csu/version.c).
@@ -57,10 +68,15 @@ fn glibc_version(banner: &[u8]) -> Option<String> {
     Some(version.trim_end_matches('.').to_owned()).filter(|version| version.contains('.'))
 }
 
-/// musl keeps its version as a string of its own, `1.2.5` (musl, src/internal/version.c).
+/// musl keeps its version as a string of its own, `1.2.5` (musl, src/internal/version.c). Before it may lie the last byte
+/// of a constant, but no digit or dot, which would make it a part of another number.
 fn musl_version(head: &[u8]) -> Option<String> {
-    memmem::find_iter(head, b"\x001.").find_map(|at| {
-        let text: Vec<u8> = head[at + 1..].iter().copied().take(24).take_while(|&byte| byte != 0).collect();
+    memmem::find_iter(head, b"1.").find_map(|at| {
+        let before = at.checked_sub(1).and_then(|at| head.get(at)).copied().unwrap_or(0);
+        if before.is_ascii_digit() || before == b'.' {
+            return None;
+        }
+        let text: Vec<u8> = head[at..].iter().copied().take(24).take_while(|&byte| byte != 0).collect();
         let version = String::from_utf8(text).ok()?;
         let release = version.split('-').next().unwrap_or_default();
         let is_version = release.split('.').count() == 3
@@ -109,6 +125,15 @@ mod tests {
         let banner = b"GNU C Library (Debian GLIBC 2.36-9+deb12u14) stable release version 2.36.\nCopyright";
         assert_eq!(glibc_version(banner).as_deref(), Some("2.36"));
         assert_eq!(musl_version(b"x\x001.5\x001.2.5\0").as_deref(), Some("1.2.5"));
+        assert_eq!(musl_version(b"\0\x80\x3d1.2.4\0").as_deref(), Some("1.2.4"), "behind a constant");
+        assert_eq!(musl_version(b"11.2.4\x000.1.2.4\0"), None);
+    }
+
+    #[test]
+    fn a_loader_says_its_release_in_its_own_banner() {
+        let head = b"ld.so (1)\0ld.so (Debian GLIBC 2.41-12) stable release version 2.41.\nCopyright\0";
+        assert_eq!(loader_banner(head).and_then(|at| glibc_version(&head[at..])).as_deref(), Some("2.41"));
+        assert_eq!(loader_banner(b"use ld.so (8)\0"), None);
     }
 
     #[test]

@@ -25,7 +25,9 @@ mod wanted;
 
 pub use elf::ElfSummary;
 pub use exec_header::NotStarted;
-pub use index::{Child, Detail, EntryRef, Extent, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry};
+pub use index::{
+    Child, Detail, EntryRef, Extent, FileCapabilities, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry,
+};
 pub use libc_mark::LibcMark;
 pub use pe::{PeForm, PeSummary};
 pub use scan::{FileScanner, scan, scan_until};

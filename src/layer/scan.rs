@@ -24,6 +24,8 @@ const LONGEST_INTERPRETER_LINE: usize = 256;
 /// layer: a program may be stored sparse, but a hole costs nothing to write and much to read.
 const LARGEST_SPARSE: u64 = 8 << 20;
 const MOST_SPARSE: u64 = 256 << 20;
+/// The largest loader's cache that is kept, in bytes: the largest real ones have 200 kB.
+const LARGEST_LOADER_CACHE: u64 = 1 << 20;
 
 /// Indexes an uncompressed layer and computes its DiffID. What follows the end blocks counts for that only.
 ///
@@ -66,6 +68,9 @@ pub fn scan_until(
                 }
             }
             detail = files.finish();
+        }
+        if let Some(detail) = &mut detail {
+            detail.capabilities = member.capabilities;
         }
         let new = NewEntry {
             path: &member.path,
@@ -135,6 +140,11 @@ fn filled_up<R: Read>(member: &Member, tar: &mut TarReader<R>) -> Result<Vec<u8>
         }
     }
     Ok(content)
+}
+
+/// Whether a file begins as glibc's `ld.so.cache` does, in the old format or the new one.
+fn is_loader_cache(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"ld.so-1.7.0") || bytes.starts_with(b"glibc-ld.so.cache1.1")
 }
 
 /// Looks at one file after the other while their bytes pass, and keeps what matters of each.
@@ -209,6 +219,8 @@ impl FileScanner {
                 [0x7f, b'E', b'L', b'F', ..] => Want::Elf,
                 [b'#', b'!', ..] => Want::InterpreterLine,
                 _ if self.is_windows_program => Want::PeHead,
+                // It may lie where a link leads to.
+                _ if self.size <= LARGEST_LOADER_CACHE && is_loader_cache(bytes) => Want::Whole,
                 _ => Want::Nothing,
             };
             if self.want == Want::Nothing && self.is_command {

@@ -7,7 +7,7 @@ use tar_core::EntryType;
 use tar_core::parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser};
 
 use super::decompress::CHUNK;
-use super::index::Kind;
+use super::index::{FileCapabilities, Kind};
 use super::path::normalise;
 
 /// How much of a member's start [`TarReader::chunk`] gives at once, at least, in bytes: whoever judges by the first
@@ -63,6 +63,8 @@ pub struct Member {
     pub offset: u64,
     /// How many bytes of content stand in the tar.
     pub stored: u64,
+    /// Its file capabilities.
+    pub capabilities: Option<FileCapabilities>,
     /// Of a sparse file, which ranges of it stand in the tar, one after the other.
     pub pieces: Vec<Range<u64>>,
 }
@@ -298,6 +300,13 @@ fn member(entry: &ParsedEntry<'_>, size: u64) -> Member {
         is_sparse: false,
         offset: 0,
         stored: if has_content { entry.size } else { 0 },
+        capabilities: capabilities(entry),
         pieces: Vec::new(),
     }
+}
+
+/// The extended attribute that engines set file capabilities by (Go archive/tar, `PAXRecords`).
+fn capabilities(entry: &ParsedEntry<'_>) -> Option<FileCapabilities> {
+    let of_file = entry.xattrs.iter().find(|(name, _)| name.as_ref() == b"security.capability")?;
+    FileCapabilities::parse(&of_file.1)
 }

@@ -1,6 +1,9 @@
 //! `/etc/ld.so.cache` as glibc's loader reads it: the old format, the new one, and the new one inside the old.
 
 use std::cmp::Ordering;
+use std::ops::Range;
+
+use super::processor::Processor;
 
 /// The old format's magic, after which the count stands at the next multiple of four.
 const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
@@ -12,8 +15,18 @@ const NEW_HEADER: usize = 48;
 const NEW_ENTRY: usize = 24;
 /// The byte of the new header that says the byte order (glibc 2.33 and later).
 const ORDER_AT: usize = 28;
-/// Marks an entry of a `glibc-hwcaps` folder (dl-cache.h, `DL_CACHE_HWCAP_EXTENSION`).
+/// Where the new header says where the extensions are (glibc 2.33 and later), their magic, and the tag of the one that
+/// lists the names of `glibc-hwcaps` folders (dl-cache.h, `cache_extension`).
+const EXTENSIONS_AT: usize = 32;
+const EXTENSIONS_MAGIC: u32 = 0xeaa4_2174;
+const HWCAPS_TAG: u32 = 1;
+const MOST_EXTENSIONS: usize = 16;
+/// Marks an entry of a `glibc-hwcaps` folder (dl-cache.h, `DL_CACHE_HWCAP_EXTENSION`); its name's number is in the lower
+/// half.
 const HWCAPS_FOLDER: u64 = 1 << 62;
+/// Bits that ask for no ability: the platform of x86 (sysdeps/x86/dl-procinfo.h) and thread-local storage.
+const PLATFORMS: u64 = 0xf << 48;
+const TLS: u64 = 1 << 63;
 /// The longest name or path that counts, in bytes.
 const LONGEST: usize = 4096;
 
@@ -27,13 +40,15 @@ pub struct Cache<'a> {
     is_little_endian: bool,
 }
 
-/// One entry that fits a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheEntry {
-    /// The path of the library.
-    pub path: String,
-    /// Whether it counts only on certain processors.
-    pub is_for_some_processors: bool,
+/// What an entry has to fit.
+#[derive(Clone, Copy, Debug)]
+pub struct Fitting {
+    /// The flags of the loader's own libraries; nothing if they are not known, then all fit.
+    pub flags: Option<u32>,
+    /// The processor.
+    pub processor: Processor,
+    /// Whether entries for abilities of a processor count (glibc before 2.37).
+    pub has_legacy: bool,
 }
 
 impl<'a> Cache<'a> {
@@ -80,14 +95,24 @@ impl<'a> Cache<'a> {
         self.entries.is_empty()
     }
 
-    /// The first entry for `name` with the loader's own `flags` (all if unknown), found by the same search as the
-    /// loader's: in a cache that is not sorted some entries are never found. An entry for all processors is preferred.
-    pub fn find(&self, name: &str, flags: Option<u32>) -> Option<CacheEntry> {
+    /// The path that the loader takes for `name`, found by the same search as the loader's (elf/dl-cache.c,
+    /// `search_cache`): in a cache that is not sorted some entries are never found.
+    pub fn find(&self, name: &str, fitting: &Fitting) -> Option<String> {
+        self.best(self.same(name)?, fitting)
+    }
+
+    /// Whether some entry for `name` counts only on certain processors.
+    pub fn depends_on_processor(&self, name: &str) -> bool {
+        self.same(name).is_some_and(|mut range| range.any(|at| self.hwcap(at) != 0))
+    }
+
+    /// The entries of this name.
+    fn same(&self, name: &str) -> Option<Range<usize>> {
         let (mut left, mut right) = (0_usize, self.len().checked_sub(1)?);
         loop {
             let middle = left.midpoint(right);
             match compare(name.as_bytes(), self.string(middle, 4)?) {
-                Ordering::Equal => return self.best(name, middle, right, flags),
+                Ordering::Equal => break,
                 Ordering::Less => left = middle + 1,
                 Ordering::Greater => right = middle.checked_sub(1)?,
             }
@@ -95,6 +120,12 @@ impl<'a> Cache<'a> {
                 return None;
             }
         }
+        let at = left.midpoint(right);
+        let is_same =
+            |&at: &usize| self.string(at, 4).is_some_and(|key| compare(name.as_bytes(), key) == Ordering::Equal);
+        let first = (0..at).rev().take_while(is_same).last().unwrap_or(at);
+        let count = (first..=right).take_while(is_same).count();
+        Some(first..first + count)
     }
 
     /// Whether any name starts so.
@@ -103,30 +134,55 @@ impl<'a> Cache<'a> {
         (0..self.len()).any(|at| self.string(at, 4).is_some_and(|name| name.starts_with(start.as_bytes())))
     }
 
-    /// The best of the entries around `at` that have this name.
-    fn best(&self, name: &str, at: usize, right: usize, flags: Option<u32>) -> Option<CacheEntry> {
-        let is_same =
-            |&at: &usize| self.string(at, 4).is_some_and(|key| compare(name.as_bytes(), key) == Ordering::Equal);
-        let first = (0..at).rev().take_while(is_same).last().unwrap_or(at);
-        let fits = |at: usize| {
-            let own = self.word(at, 0)?;
-            let path = String::from_utf8_lossy(self.string(at, 8)?).into_owned();
-            let is_right = flags.is_none_or(|flags| own == flags);
-            is_right.then(|| CacheEntry { path, is_for_some_processors: self.hwcap(at) != 0 })
-        };
-        let found: Vec<CacheEntry> = (first..=right).take_while(is_same).filter_map(fits).collect();
-        found.iter().find(|entry| !entry.is_for_some_processors).or_else(|| found.first()).cloned()
+    fn best(&self, range: Range<usize>, fitting: &Fitting) -> Option<String> {
+        let levels = fitting.processor.levels;
+        let mut best: Option<(usize, usize)> = None;
+        for at in range {
+            if fitting.flags.is_some_and(|flags| self.word(at, 0) != Some(flags)) || self.string(at, 8).is_none() {
+                continue;
+            }
+            let hwcap = self.hwcap(at);
+            if hwcap & HWCAPS_FOLDER != 0 {
+                let name = self.hwcaps_name(hwcap as u32);
+                let rank = levels.iter().position(|level| name == Some(level.as_bytes()));
+                if let Some(rank) = rank.filter(|rank| best.is_none_or(|(known, _)| *rank < known)) {
+                    best = Some((rank, at));
+                }
+                continue;
+            }
+            if best.is_some() {
+                break;
+            }
+            if hwcap == 0 || (fitting.has_legacy && fits_legacy(hwcap, &fitting.processor)) {
+                best = Some((0, at));
+                break;
+            }
+        }
+        best.and_then(|(_, at)| Some(String::from_utf8_lossy(self.string(at, 8)?).into_owned()))
     }
 
-    /// What the entry asks of the processor. Below `HWCAPS_FOLDER` are the kinds of before glibc 2.33.
+    /// What the entry asks of the processor.
     fn hwcap(&self, at: usize) -> u64 {
         if !self.is_new {
             return 0;
         }
         let (low, high) = (self.word(at, 16).unwrap_or(0), self.word(at, 20).unwrap_or(0));
         let (low, high) = if self.is_little_endian { (low, high) } else { (high, low) };
-        let value = (u64::from(high) << 32) | u64::from(low);
-        if value & HWCAPS_FOLDER == 0 { value } else { HWCAPS_FOLDER }
+        (u64::from(high) << 32) | u64::from(low)
+    }
+
+    /// The name of a `glibc-hwcaps` folder by its number (elf/cacheinfo.h, `cache_extension_load`).
+    fn hwcaps_name(&self, number: u32) -> Option<&'a [u8]> {
+        let word = |at: usize| word(self.strings, at, self.is_little_endian);
+        let start = word(EXTENSIONS_AT)? as usize;
+        if word(start)? != EXTENSIONS_MAGIC {
+            return None;
+        }
+        let count = (word(start.checked_add(4)?)? as usize).min(MOST_EXTENSIONS);
+        let section = (0..count).map(|at| start + 8 + 16 * at).find(|&at| word(at) == Some(HWCAPS_TAG))?;
+        let (names, size) = (word(section + 8)? as usize, word(section + 12)? as usize);
+        let at = (number as usize).checked_mul(4).filter(|at| *at < size)?;
+        text(self.strings, word(names.checked_add(at)?)? as usize)
     }
 
     fn entry_size(&self) -> usize {
@@ -139,10 +195,23 @@ impl<'a> Cache<'a> {
 
     /// The string whose offset stands in the entry at `at`.
     fn string(&self, entry: usize, at: usize) -> Option<&'a [u8]> {
-        let rest = self.strings.get(self.word(entry, at)? as usize..)?;
-        let end = rest.iter().take(LONGEST).position(|&byte| byte == 0)?;
-        rest.get(..end)
+        text(self.strings, self.word(entry, at)? as usize)
     }
+}
+
+/// Whether an entry of before `glibc-hwcaps` fits a processor.
+fn fits_legacy(hwcap: u64, processor: &Processor) -> bool {
+    let own = processor.abilities.iter().fold(0, |own, (_, bit)| own | 1_u64 << bit);
+    let platform = hwcap & PLATFORMS;
+    hwcap & !(own | PLATFORMS | TLS) == 0
+        && (platform == 0 || processor.platform_bit.is_some_and(|bit| platform == 1 << bit))
+}
+
+/// The text that begins at a place and ends with NUL.
+fn text(strings: &[u8], at: usize) -> Option<&[u8]> {
+    let rest = strings.get(at..)?;
+    let end = rest.iter().take(LONGEST).position(|&byte| byte == 0)?;
+    rest.get(..end)
 }
 
 fn word(bytes: &[u8], at: usize, is_little_endian: bool) -> Option<u32> {
@@ -186,6 +255,7 @@ fn number(text: &[u8]) -> (u64, &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::processor::processors;
     use super::*;
 
     const FLAGS: u32 = 0x303;
@@ -249,8 +319,12 @@ mod tests {
         file
     }
 
+    /// A processor of x86-64 without more, and one of Intel with all.
+    const PLAIN: Fitting = Fitting { flags: Some(FLAGS), processor: processors("amd64")[0], has_legacy: false };
+    const BEST: Fitting = Fitting { processor: processors("amd64")[5], ..PLAIN };
+
     fn path(cache: &Cache<'_>, name: &str) -> Option<String> {
-        cache.find(name, Some(FLAGS)).map(|entry| entry.path)
+        cache.find(name, &PLAIN)
     }
 
     #[test]
@@ -288,17 +362,68 @@ mod tests {
             new_cache(&[("libz.so.1", "/lib32/libz.so.1", 3, 0), ("libz.so.1", "/lib/libz.so.1", FLAGS, 0)], true);
         let cache = Cache::parse(&file, true).unwrap();
         assert_eq!(path(&cache, "libz.so.1").as_deref(), Some("/lib/libz.so.1"));
-        assert_eq!(cache.find("libz.so.1", Some(0xa03)), None);
+        assert_eq!(cache.find("libz.so.1", &Fitting { flags: Some(0xa03), ..PLAIN }), None);
+    }
+
+    /// A cache with extensions: the names of `glibc-hwcaps` folders.
+    fn with_names(mut file: Vec<u8>, names: &[&str]) -> Vec<u8> {
+        let start = file.len() as u32;
+        file[EXTENSIONS_AT..EXTENSIONS_AT + 4].copy_from_slice(&start.to_le_bytes());
+        let list = start + 24;
+        let mut at = list + 4 * names.len() as u32;
+        for word in [EXTENSIONS_MAGIC, 1, HWCAPS_TAG, 0, list, 4 * names.len() as u32] {
+            file.extend(word.to_le_bytes());
+        }
+        for name in names {
+            file.extend(at.to_le_bytes());
+            at += name.len() as u32 + 1;
+        }
+        names.iter().for_each(|name| file.extend([name.as_bytes(), &[0]].concat()));
+        file
     }
 
     #[test]
-    fn an_entry_for_all_processors_is_preferred() {
-        let both = [("libz.so.1", "/v3/libz.so.1", FLAGS, 1 << 62), ("libz.so.1", "/lib/libz.so.1", FLAGS, 0)];
-        let file = new_cache(&both, true);
-        assert_eq!(path(&Cache::parse(&file, true).unwrap(), "libz.so.1").as_deref(), Some("/lib/libz.so.1"));
-        let file = new_cache(&both[..1], true);
-        let found = Cache::parse(&file, true).unwrap().find("libz.so.1", Some(FLAGS)).unwrap();
-        assert!(found.is_for_some_processors);
+    fn the_best_folder_of_a_processor_comes_before_the_entry_for_all() {
+        let entries = [
+            ("libz.so.1", "/v2/libz.so.1", FLAGS, HWCAPS_FOLDER),
+            ("libz.so.1", "/v3/libz.so.1", FLAGS, HWCAPS_FOLDER + 1),
+            ("libz.so.1", "/lib/libz.so.1", FLAGS, 0),
+            ("libc.so.6", "/lib/libc.so.6", FLAGS, 0),
+        ];
+        let file = with_names(new_cache(&entries, true), &["x86-64-v2", "x86-64-v3"]);
+        let cache = Cache::parse(&file, true).unwrap();
+        let found = |processor: usize| {
+            cache.find("libz.so.1", &Fitting { processor: processors("amd64")[processor], ..PLAIN }).unwrap()
+        };
+        assert_eq!(
+            [found(0), found(1), found(2), found(5)],
+            ["/lib/libz.so.1", "/v2/libz.so.1", "/v3/libz.so.1", "/v3/libz.so.1"]
+        );
+        assert!(cache.depends_on_processor("libz.so.1") && !cache.depends_on_processor("libc.so.6"));
+        let only = with_names(new_cache(&entries[..1], true), &["x86-64-v2"]);
+        assert_eq!(path(&Cache::parse(&only, true).unwrap(), "libz.so.1"), None);
+        let nameless = new_cache(&entries[..1], true);
+        assert_eq!(Cache::parse(&nameless, true).unwrap().find("libz.so.1", &BEST), None);
+    }
+
+    #[test]
+    fn legacy_entries_fit_processors_by_their_bits_and_old_loaders_only() {
+        let entry = |hwcap| [("libz.so.1", "/old/libz.so.1", FLAGS, hwcap), ("libz.so.1", "/lib/libz.so.1", FLAGS, 0)];
+        for (hwcap, plain, best) in [
+            (1 << 50, false, true),
+            (1 << 2, false, true),
+            (1 << 1, true, true),
+            (TLS, true, true),
+            (1 << 51, false, false),
+        ] {
+            let file = new_cache(&entry(hwcap), true);
+            let cache = Cache::parse(&file, true).unwrap();
+            let takes = |fitting: Fitting| {
+                cache.find("libz.so.1", &Fitting { has_legacy: true, ..fitting }).unwrap().starts_with("/old")
+            };
+            assert_eq!((takes(PLAIN), takes(BEST)), (plain, best), "{hwcap:x}");
+            assert_eq!(cache.find("libz.so.1", &BEST).as_deref(), Some("/lib/libz.so.1"));
+        }
     }
 
     #[test]
@@ -319,8 +444,9 @@ mod tests {
         assert!(!cache.is_empty());
         for at in 0..cache.len() {
             let name = String::from_utf8(cache.string(at, 4).unwrap().to_vec()).unwrap();
-            let found = cache.find(&name, Some(cache.word(at, 0).unwrap())).unwrap();
-            assert!(found.path.starts_with('/'), "{name}: {}", found.path);
+            let flags = Some(cache.word(at, 0).unwrap());
+            let Some(found) = cache.find(&name, &Fitting { flags, has_legacy: true, ..BEST }) else { continue };
+            assert!(found.starts_with('/'), "{name}: {found}");
         }
     }
 
@@ -330,18 +456,19 @@ mod tests {
             let magic: &[u8] = match magic { 0 => OLD_MAGIC, 1 => NEW_MAGIC, _ => b"" };
             for (slot, byte) in bytes.iter_mut().zip(magic) { *slot = *byte; }
             if let Some(cache) = Cache::parse(&bytes, little) {
-                cache.find("libc.so.6", None);
-                cache.find("", Some(FLAGS));
+                cache.find("libc.so.6", &Fitting { flags: None, ..BEST });
+                cache.find("", &BEST);
             }
         }
 
         #[test]
         fn a_cache_with_a_changed_byte_never_panics(at in 0_usize..300, byte in proptest::num::u8::ANY) {
-            let mut file = new_cache(&[("libz.so.1", "/lib/libz.so.1", FLAGS, 0), ("liba.so", "/liba.so", FLAGS, 0)], true);
+            let entries = [("libz.so.1", "/lib/libz.so.1", FLAGS, HWCAPS_FOLDER), ("liba.so", "/liba.so", FLAGS, 0)];
+            let mut file = with_names(new_cache(&entries, true), &["x86-64-v2"]);
             if let Some(slot) = file.get_mut(at) { *slot = byte; }
             if let Some(cache) = Cache::parse(&file, true) {
-                cache.find("libz.so.1", Some(FLAGS));
-                cache.find("liba.so", None);
+                cache.find("libz.so.1", &BEST);
+                cache.find("liba.so", &Fitting { flags: None, ..PLAIN });
             }
         }
     }

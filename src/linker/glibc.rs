@@ -1,76 +1,120 @@
 //! The search of glibc's loader for one library (ld.so(8); glibc, elf/dl-load.c, `_dl_map_object`).
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 
+use super::cache::Fitting;
 use super::open::Attempt;
-use super::paths::{Tokens, filled, folders, parent};
-use super::{Cache, How, Linker, Lookup, Machine, Object, Why};
-use crate::layer::ElfSummary;
+use super::paths::{SearchPath, Tokens, expanded, parent};
+use super::processor::{Processor, processors};
+use super::system::{Content, cache_flags, content, default_folders, newest_glibc, preload};
+use super::{Cache, How, Linker, Lookup, Machine, NotFound, Object, Start, Why};
+use crate::layer::{ElfSummary, Kind};
 use crate::platform::machine_name;
-use crate::rootfs::Rootfs;
-use crate::verdict::Place;
+use crate::rootfs::{Access, Rootfs};
 
-/// `glibc-hwcaps` folders of x86-64, the best first (glibc 2.33 and later). Which of them count depends on the
-/// processor, which no image tells.
-const HWCAPS: [&str; 3] = ["x86-64-v4", "x86-64-v3", "x86-64-v2"];
+/// How many places of one search are remembered to be told.
+const MOST_PLACES: usize = 40;
 
 /// What the search depends on.
 pub(super) struct Glibc<'a> {
     cache: Option<Cache<'a>>,
     /// Why the cache is of no use though it is there.
-    cache_trouble: Option<&'static str>,
-    /// Whether it is there, but nobody could look into it.
+    cache_trouble: Option<String>,
+    /// Whether it is there, but its content was not kept.
     is_cache_unread: bool,
-    /// The flags of cache entries for this machine; nothing if they are not known.
-    cache_flags: Option<u32>,
+    fitting: Fitting,
     pub default_folders: Vec<String>,
     /// `LD_LIBRARY_PATH`, as written.
     library_path: Option<String>,
     pub preload: Vec<String>,
+    /// The libraries of `LD_AUDIT`, which may answer every search otherwise.
+    pub audit: Vec<String>,
+    /// `LD_BIND_NOW`: all symbols are bound at the start.
+    pub binds_now: bool,
     tokens: Tokens,
-    /// Folders that are tried inside each folder, whatever the processor (glibc before 2.37).
-    legacy: &'static [&'static str],
-    hwcaps: &'static [&'static str],
+    /// Folders for processors inside each folder: those of this one, and those that only others take.
+    inside: Vec<String>,
+    of_others: Vec<String>,
+    lists: RefCell<HashMap<ListKey, Rc<List>>>,
+}
+
+/// What a list depends on: the path as written, the folder for `$ORIGIN`, whether the program says it, and how many
+/// separators there are.
+type ListKey = (String, String, bool, usize);
+
+/// The folders of one search path.
+struct List {
+    folders: Vec<Folder>,
+    path: SearchPath,
+}
+
+/// One folder that is there.
+struct Folder {
+    path: String,
+    is_there: bool,
+    /// Which of [`Glibc::inside`] are in it.
+    inside: Vec<String>,
+    /// Which of [`Glibc::of_others`] are in it.
+    of_others: Vec<String>,
 }
 
 impl<'a> Glibc<'a> {
-    pub fn new(
-        rootfs: &'a Rootfs,
-        loader: &ElfSummary,
-        environment: &BTreeMap<String, String>,
-        machine: Machine,
-    ) -> Self {
+    pub fn new(rootfs: &'a Rootfs, loader: &ElfSummary, start: &Start<'_, '_>, machine: Machine) -> Self {
         let architecture = loader.architecture().unwrap_or_default();
-        let file = content(rootfs, "etc/ld.so.cache");
-        let cache = match file {
-            Content::Bytes(bytes) => Cache::parse(bytes, machine.is_little_endian),
-            Content::None | Content::Unread => None,
+        let (file, may_read) = match rootfs.find("etc/ld.so.cache") {
+            Ok(node) => (content(rootfs, "etc/ld.so.cache"), rootfs.may(start.reader, Access::Read, &node)),
+            Err(_) => (Content::None, true),
         };
-        let is_refused = cache.is_none() && matches!(file, Content::Bytes(_));
-        let cache_trouble = is_refused.then_some("/etc/ld.so.cache is no cache that a loader takes");
+        let cache = match file {
+            Content::Bytes(bytes) if may_read => Cache::parse(bytes, machine.is_little_endian),
+            _ => None,
+        };
+        let cache_trouble = match file {
+            Content::None => None,
+            _ if !may_read => Some(format!("/etc/ld.so.cache cannot be read by uid {}", start.reader.uid)),
+            Content::Bytes(_) if cache.is_none() => {
+                Some("/etc/ld.so.cache is not a cache that a loader accepts".to_owned())
+            }
+            _ => None,
+        };
         let default_folders = default_folders(loader, architecture);
         let lib = default_folders.first().map_or("lib", |folder| folder.trim_start_matches('/')).to_owned();
-        let platforms = match architecture {
-            "amd64" => vec!["haswell".to_owned(), "x86_64".to_owned()],
-            _ => vec![machine_name(architecture).to_owned()],
+        let platform = match start.processor.platform {
+            "" => machine_name(architecture),
+            platform => platform,
         };
-        let version = newest_glibc(loader);
-        let is_amd64 = architecture == "amd64";
+        let version = newest_glibc(rootfs, loader, &default_folders);
+        let has_legacy = version.is_some_and(|version| version < 37);
+        let has_levels = version.is_none_or(|version| version >= 33);
+        let of = |processor: &Processor| inside(processor, has_levels, has_legacy);
+        let own = of(&start.processor);
+        let mut of_others: Vec<String> = processors(architecture).iter().flat_map(of).collect();
+        of_others.sort_unstable();
+        of_others.dedup();
+        of_others.retain(|folder| processors(architecture).iter().any(|other| !of(other).contains(folder)));
+        let fitting_processor = if has_levels { start.processor } else { Processor { levels: &[], ..start.processor } };
         Self {
             cache,
             cache_trouble,
-            is_cache_unread: matches!(file, Content::Unread),
-            cache_flags: cache_flags(architecture),
-            default_folders,
-            library_path: environment.get("LD_LIBRARY_PATH").filter(|path| !path.is_empty()).cloned(),
-            preload: preload(rootfs, environment),
-            tokens: Tokens { lib, platforms },
-            legacy: if is_amd64 && version.is_some_and(|version| version < 37) {
-                &["tls/x86_64", "tls", "x86_64"]
-            } else {
-                &[]
+            is_cache_unread: matches!(file, Content::Unread) && may_read,
+            fitting: Fitting { flags: cache_flags(architecture), processor: fitting_processor, has_legacy },
+            library_path: start.variable("LD_LIBRARY_PATH").map(str::to_owned),
+            preload: preload(rootfs, start),
+            audit: start.variable("LD_AUDIT").map_or_else(Vec::new, |names| {
+                names.split(':').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+            }),
+            binds_now: start.environment.get("LD_BIND_NOW").is_some_and(|value| !value.is_empty()),
+            tokens: Tokens {
+                lib,
+                platform: platform.to_owned(),
+                trusted: start.is_secure.then(|| default_folders.clone()),
             },
-            hwcaps: if is_amd64 && version.is_none_or(|version| version >= 33) { &HWCAPS } else { &[] },
+            default_folders,
+            inside: own,
+            of_others,
+            lists: RefCell::default(),
         }
     }
 
@@ -78,24 +122,24 @@ impl<'a> Glibc<'a> {
         if let Some(index) = objects.iter().position(|object| object.is_named(name)) {
             return Lookup::Loaded(index);
         }
-        if name.contains('/') {
-            return self.by_path(linker, name, &objects[asked_by]);
-        }
-        let mut walk = Walk { linker, name, looked_in: Vec::new(), passed_over: Vec::new(), only_some: None };
         let asker = &objects[asked_by];
+        if name.contains('/') {
+            return self.by_path(linker, name, asked_by, asker);
+        }
+        let mut walk = Walk { linker, name, found: NotFound::default() };
         let found = self
             .by_rpath(&mut walk, asked_by, objects)
             .or_else(|| self.by_library_path(&mut walk, objects))
-            .or_else(|| self.by_runpath(&mut walk, asker))
+            .or_else(|| self.by_runpath(&mut walk, asked_by, asker))
             .or_else(|| self.by_cache(&mut walk, asker))
             .or_else(|| self.by_default(&mut walk, asker));
-        match found {
-            Some(found) => found,
-            None if self.is_cache_unread => {
-                Lookup::Failed(Why::Unknown("/etc/ld.so.cache is there, but could not be looked into".to_owned()), None)
+        found.unwrap_or_else(|| {
+            if self.is_cache_unread {
+                walk.found.or_open(|| "/etc/ld.so.cache is there, but its content was not read".to_owned());
             }
-            None => walk.not_found(self.cache_trouble),
-        }
+            walk.found.passed_over.extend(self.cache_trouble.clone());
+            Lookup::Failed(Why::NotFound(walk.found), None)
+        })
     }
 
     /// Whether the cache has an entry whose name starts so.
@@ -103,21 +147,19 @@ impl<'a> Glibc<'a> {
         self.cache.as_ref().is_some_and(|cache| cache.has_any(start))
     }
 
-    fn by_path(&self, linker: &Linker<'a>, name: &str, asker: &Object<'a>) -> Lookup<'a> {
-        let paths = filled(name, parent(&asker.path), &self.tokens);
-        let Some(path) = paths.iter().find(|path| path.starts_with('/')) else {
-            return Lookup::Failed(Why::Unknown(format!("{name} is relative to the work folder")), None);
-        };
-        match linker.open(path) {
-            Attempt::Opened(opened) => Lookup::Found(opened, How::Path),
-            Attempt::Absent(why) => Lookup::Failed(
-                Why::NotFound { looked_in: vec![path.clone()], passed_over: why.into_iter().collect() },
-                None,
-            ),
-            Attempt::PassedOver(why) => Lookup::Failed(Why::Broken { path: path.clone(), why }, None),
-            Attempt::Broken(why, place) => Lookup::Failed(Why::Broken { path: path.clone(), why }, Some(place)),
-            Attempt::Unknown(why, place) => Lookup::Failed(Why::Unknown(why), Some(place)),
+    fn by_path(&self, linker: &Linker<'a>, name: &str, asked_by: usize, asker: &Object<'a>) -> Lookup<'a> {
+        if name.contains("PLATFORM") {
+            linker.depends_on_processor.set(true);
         }
+        let path = expanded(name, asker.origin(), asked_by == 0, &self.tokens).unwrap_or_default();
+        if path.is_empty() {
+            let why = format!("{name} has a token that stands for nothing");
+            return Lookup::Failed(Why::Broken { path: name.to_owned(), why }, None);
+        }
+        if !path.starts_with('/') {
+            return Lookup::Failed(Why::Unknown(format!("{name} is relative to the working directory")), None);
+        }
+        linker.open_path(&path)
     }
 
     /// DT_RPATH of the asking object and of those that led to it, unless it has a DT_RUNPATH; then of the program.
@@ -134,44 +176,42 @@ impl<'a> Glibc<'a> {
         if !chain.contains(&0) {
             chain.push(0);
         }
-        chain.into_iter().map(|index| &objects[index]).find_map(|object| {
+        chain.into_iter().find_map(|index| {
+            let object = &objects[index];
             let rpath = object.elf.rpath.as_deref().filter(|_| object.elf.runpath.is_none())?;
-            let how = How::Rpath(object.path.clone());
-            self.folders_in(walk, &folders(rpath, &[':'], parent(&object.path), &self.tokens), &how)
+            let list = self.list(walk.linker, rpath, &[':'], object.origin(), index == 0);
+            self.search(walk, &list, &How::Rpath(object.path.clone()))
         })
     }
 
     fn by_library_path(&self, walk: &mut Walk<'_, 'a>, objects: &[Object<'a>]) -> Option<Lookup<'a>> {
         let path = self.library_path.as_deref()?;
-        let folders = folders(path, &[':', ';'], parent(&objects[0].path), &self.tokens);
-        self.folders_in(walk, &folders, &How::LibraryPath)
+        let list = self.list(walk.linker, path, &[':', ';'], objects[0].origin(), true);
+        self.search(walk, &list, &How::LibraryPath)
     }
 
-    fn by_runpath(&self, walk: &mut Walk<'_, 'a>, asker: &Object<'a>) -> Option<Lookup<'a>> {
-        let runpath = asker.elf.runpath.as_deref()?;
-        let how = How::Runpath(asker.path.clone());
-        self.folders_in(walk, &folders(runpath, &[':'], parent(&asker.path), &self.tokens), &how)
+    fn by_runpath(&self, walk: &mut Walk<'_, 'a>, asked_by: usize, asker: &Object<'a>) -> Option<Lookup<'a>> {
+        let list = self.list(walk.linker, asker.elf.runpath.as_deref()?, &[':'], asker.origin(), asked_by == 0);
+        self.search(walk, &list, &How::Runpath(asker.path.clone()))
     }
 
     fn by_cache(&self, walk: &mut Walk<'_, 'a>, asker: &Object<'a>) -> Option<Lookup<'a>> {
-        walk.looked_in.push("/etc/ld.so.cache".to_owned());
-        let entry = self.cache.as_ref()?.find(walk.name, self.cache_flags)?;
-        let is_default = self.default_folders.iter().any(|folder| parent(&entry.path) == folder);
-        if !entry.path.starts_with('/') || (asker.elf.no_default_folders && is_default) {
+        walk.found.looked_in.push("/etc/ld.so.cache".to_owned());
+        let cache = self.cache.as_ref()?;
+        if cache.depends_on_processor(walk.name) {
+            walk.linker.depends_on_processor.set(true);
+        }
+        let path = cache.find(walk.name, &self.fitting)?;
+        let is_default = self.default_folders.iter().any(|folder| parent(&path) == folder);
+        if !path.starts_with('/') || (asker.elf.no_default_folders && is_default) {
             return None;
         }
-        let found = walk.attempt(&entry.path, &How::Cache);
-        match found {
-            // Another search may still lead to one for all processors.
-            Some(found) if entry.is_for_some_processors => {
-                walk.only_some = Some(found);
+        match walk.attempt(&path, &How::Cache) {
+            Step::Done(found) => Some(found),
+            Step::GoOn | Step::EndOfList => {
+                walk.found.passed_over.push(format!("/etc/ld.so.cache names {path}, which cannot be opened"));
                 None
             }
-            None => {
-                walk.passed_over.push(format!("/etc/ld.so.cache names {}, which cannot be opened", entry.path));
-                None
-            }
-            found => found,
         }
     }
 
@@ -179,155 +219,153 @@ impl<'a> Glibc<'a> {
         if asker.elf.no_default_folders {
             return None;
         }
-        self.default_folders
-            .iter()
-            .find_map(|folder| self.folders_in(walk, std::slice::from_ref(folder), &How::Default(folder.clone())))
+        let list = self.list(walk.linker, &self.default_folders.join(":"), &[':'], "/", false);
+        self.search(walk, &list, &How::Default(String::new()))
     }
 
-    /// Tries a name in folders, and inside each in the folders for processors. One that is there for certain
-    /// processors only is kept back, in case the same folder has one for all.
-    fn folders_in(&self, walk: &mut Walk<'_, 'a>, folders: &[String], how: &How) -> Option<Lookup<'a>> {
-        for folder in folders {
-            let folder = folder.trim_end_matches('/');
-            walk.looked_in.push(match how {
-                How::Default(_) => format!("{folder} (default folder)"),
-                how => format!("{folder} ({})", how.words()),
-            });
-            if walk.linker.rootfs.find(folder).is_err() {
+    /// The folders of a search path, which many programs share.
+    fn list(&self, linker: &Linker<'a>, path: &str, separators: &[char], origin: &str, is_program: bool) -> Rc<List> {
+        let key = (path.to_owned(), origin.to_owned(), is_program, separators.len());
+        if let Some(list) = self.lists.borrow().get(&key) {
+            return Rc::clone(list);
+        }
+        let path = SearchPath::glibc(path, separators, origin, is_program, &self.tokens);
+        let folders = path.folders.iter().map(|path| self.folder(linker.rootfs, path)).collect();
+        let list = Rc::new(List { folders, path });
+        self.lists.borrow_mut().insert(key, Rc::clone(&list));
+        list
+    }
+
+    fn folder(&self, rootfs: &Rootfs, path: &str) -> Folder {
+        let is_there = |path: &str| rootfs.find(path).is_ok_and(|node| node.kind == Kind::Directory);
+        let mut folder =
+            Folder { path: path.to_owned(), is_there: is_there(path), inside: Vec::new(), of_others: Vec::new() };
+        if !folder.is_there || (self.inside.is_empty() && self.of_others.is_empty()) {
+            return folder;
+        }
+        // Folders for processors are rare, and found by the first part of their path.
+        let all = || self.inside.iter().chain(&self.of_others);
+        let mut tops: Vec<&str> = all().map(|inside| inside.split('/').next().unwrap_or_default()).collect();
+        tops.sort_unstable();
+        tops.dedup();
+        tops.retain(|top| is_there(&format!("{path}/{top}")));
+        let has = |inside: &&String| {
+            tops.contains(&inside.split('/').next().unwrap_or_default()) && is_there(&format!("{path}/{inside}"))
+        };
+        if !tops.is_empty() {
+            folder.inside = self.inside.iter().filter(has).cloned().collect();
+            folder.of_others = self.of_others.iter().filter(has).cloned().collect();
+        }
+        folder
+    }
+
+    /// Tries a name in the folders of one list, and inside each in the folders for processors.
+    fn search(&self, walk: &mut Walk<'_, 'a>, list: &List, how: &How) -> Option<Lookup<'a>> {
+        if list.path.has_platform {
+            walk.linker.depends_on_processor.set(true);
+        }
+        for folder in &list.folders {
+            walk.note(&folder.path, how);
+            if !folder.is_there {
                 continue;
             }
-            for inside in self.hwcaps {
-                let path = format!("{folder}/glibc-hwcaps/{inside}/{}", walk.name);
-                if walk.only_some.is_none() {
-                    walk.only_some = walk.attempt(&path, how);
-                }
+            let in_folder = |inside: &str| format!("{}/{inside}{}", folder.path, walk.name);
+            let (inside, of_others): (Vec<String>, Vec<String>) = (
+                folder.inside.iter().map(|inside| in_folder(&format!("{inside}/"))).collect(),
+                folder.of_others.iter().map(|inside| in_folder(&format!("{inside}/"))).collect(),
+            );
+            let plain = in_folder("");
+            if of_others.iter().any(|path| walk.linker.rootfs.find(path).is_ok()) {
+                walk.linker.depends_on_processor.set(true);
             }
-            for inside in self.legacy {
-                if let Some(found) = walk.attempt(&format!("{folder}/{inside}/{}", walk.name), how) {
+            let how = match how {
+                How::Default(_) => How::Default(folder.path.clone()),
+                how => how.clone(),
+            };
+            for path in &inside {
+                // What goes wrong there has no say in whether the list ends.
+                if let Step::Done(found) = walk.attempt(path, &how) {
                     return Some(found);
                 }
             }
-            if let Some(found) = walk.attempt(&format!("{folder}/{}", walk.name), how) {
-                return Some(found);
+            match walk.attempt(&plain, &how) {
+                Step::Done(found) => return Some(found),
+                Step::EndOfList => return None,
+                Step::GoOn => {}
             }
+        }
+        if let Some(relative) = &list.path.relative {
+            walk.found.or_open(|| {
+                let element = if relative.is_empty() { "an empty element" } else { relative.as_str() };
+                format!("{} has {element}, which means a folder relative to the working directory", how.words())
+            });
+        }
+        if list.path.is_cut {
+            walk.found.or_open(|| format!("{} has too many folders to search", how.words()));
         }
         None
     }
+}
+
+/// The folders inside each folder for one processor: `glibc-hwcaps` first.
+fn inside(processor: &Processor, has_levels: bool, has_legacy: bool) -> Vec<String> {
+    let levels = processor.levels.iter().filter(|_| has_levels).map(|level| format!("glibc-hwcaps/{level}"));
+    levels.chain(has_legacy.then(|| processor.legacy_folders()).into_iter().flatten()).collect()
+}
+
+/// How a search goes on after one path.
+enum Step<'a> {
+    GoOn,
+    /// Nothing more of this list is tried.
+    EndOfList,
+    Done(Lookup<'a>),
 }
 
 /// One search, and what it met on its way.
 struct Walk<'w, 'a> {
     linker: &'w Linker<'a>,
     name: &'w str,
-    looked_in: Vec<String>,
-    passed_over: Vec<String>,
-    /// What only certain processors find.
-    only_some: Option<Lookup<'a>>,
+    found: NotFound,
 }
 
 impl<'a> Walk<'_, 'a> {
-    /// Opens one path; nothing if the search goes on.
-    fn attempt(&mut self, path: &str, how: &How) -> Option<Lookup<'a>> {
+    fn note(&mut self, folder: &str, how: &How) {
+        let is_default = matches!(how, How::Default(_));
+        if is_default || self.found.looked_in.len() < MOST_PLACES {
+            let folder = if folder.is_empty() { "/" } else { folder };
+            self.found.looked_in.push(match how {
+                How::Default(_) => format!("{folder} (default folder)"),
+                how => format!("{folder} ({})", how.words()),
+            });
+        }
+    }
+
+    /// Opens one path.
+    fn attempt(&mut self, path: &str, how: &How) -> Step<'a> {
         match self.linker.open(path) {
-            Attempt::Opened(opened) => Some(Lookup::Found(opened, how.clone())),
+            Attempt::Opened(opened) => Step::Done(Lookup::Found(opened, how.clone())),
             Attempt::Broken(why, place) => {
-                Some(Lookup::Failed(Why::Broken { path: path.to_owned(), why }, Some(place)))
+                Step::Done(Lookup::Failed(Why::Broken { path: path.to_owned(), why }, Some(place)))
             }
-            Attempt::Unknown(why, place) => Some(Lookup::Failed(Why::Unknown(why), Some(place))),
+            Attempt::Unknown(why, place) => Step::Done(Lookup::Failed(Why::Unknown(why), Some(place))),
             Attempt::Absent(why) => {
-                self.passed_over.extend(why);
-                None
+                self.pass_over(why);
+                Step::GoOn
             }
             Attempt::PassedOver(why) => {
-                self.passed_over.push(why);
-                None
+                self.pass_over(Some(why));
+                Step::GoOn
+            }
+            Attempt::Ends(why) => {
+                self.pass_over(Some(format!("{why}, which ends the search there")));
+                Step::EndOfList
             }
         }
     }
 
-    fn not_found(self, cache_trouble: Option<&str>) -> Lookup<'a> {
-        if let Some(Lookup::Found(opened, _)) = self.only_some {
-            let why = format!("{} counts only on processors that have what its folder is named for", opened.path);
-            let place = self.linker.place(&opened.path, &opened.node);
-            return Lookup::Failed(Why::Unknown(why), Some(place));
+    fn pass_over(&mut self, why: Option<String>) {
+        if self.found.passed_over.len() < MOST_PLACES {
+            self.found.passed_over.extend(why);
         }
-        let mut passed_over = self.passed_over;
-        passed_over.extend(cache_trouble.map(str::to_owned));
-        Lookup::Failed(Why::NotFound { looked_in: self.looked_in, passed_over }, None::<Place>)
-    }
-}
-
-/// The folders that the loader knows by itself: as they stand in its own file, else as its architecture's usually do.
-fn default_folders(loader: &ElfSummary, architecture: &str) -> Vec<String> {
-    let known = loader.libc_mark.as_ref().map(|mark| mark.default_folders.as_slice()).unwrap_or_default();
-    if !known.is_empty() {
-        return known.to_vec();
-    }
-    let triplet = format!("{}-linux-gnu", machine_name(architecture));
-    [
-        format!("/lib/{triplet}"),
-        format!("/usr/lib/{triplet}"),
-        "/lib64".into(),
-        "/usr/lib64".into(),
-        "/lib".into(),
-        "/usr/lib".into(),
-    ]
-    .into()
-}
-
-/// The minor number of the newest glibc whose symbols the loader defines.
-fn newest_glibc(loader: &ElfSummary) -> Option<u32> {
-    let banner = loader
-        .libc_mark
-        .as_ref()
-        .and_then(|mark| mark.version.as_deref())
-        .and_then(|version| version.strip_prefix("2."));
-    let banner = banner.and_then(|minor| minor.split('.').next()?.parse().ok());
-    let minors = loader.version_definitions.iter().filter_map(|version| version.strip_prefix("GLIBC_2.")?.parse().ok());
-    banner.or_else(|| minors.max())
-}
-
-/// The flags of entries for a machine (glibc, sysdeps/generic/ldconfig.h; each machine's dl-cache.h).
-fn cache_flags(architecture: &str) -> Option<u32> {
-    Some(match architecture {
-        "amd64" => 0x0303,
-        "386" => 0x0003,
-        "arm64" => 0x0a03,
-        "s390x" => 0x0403,
-        _ => return None,
-    })
-}
-
-/// The names that come before all others: the variable's, then the file's (ld.so(8), "FILES").
-fn preload(rootfs: &Rootfs, environment: &BTreeMap<String, String>) -> Vec<String> {
-    let variable = environment.get("LD_PRELOAD").map(String::as_str).unwrap_or_default();
-    let mut names: Vec<String> = split_names(variable);
-    if let Content::Bytes(bytes) = content(rootfs, "etc/ld.so.preload") {
-        let text = String::from_utf8_lossy(bytes);
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-        names.extend(lines.flat_map(split_names));
-    }
-    names
-}
-
-fn split_names(text: &str) -> Vec<String> {
-    text.split(|c: char| c == ':' || c.is_whitespace()).filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-/// A small file of the image.
-pub(super) enum Content<'a> {
-    None,
-    /// It is there, but its content was not kept.
-    Unread,
-    Bytes(&'a [u8]),
-}
-
-pub(super) fn content<'a>(rootfs: &'a Rootfs, path: &str) -> Content<'a> {
-    match rootfs.find(path) {
-        Err(_) => Content::None,
-        Ok(node) => match node.detail().and_then(|detail| detail.content.as_deref()) {
-            Some(bytes) => Content::Bytes(bytes),
-            None => Content::Unread,
-        },
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::paths::parent;
 use super::{Failure, How, Linker, Lookup, Object, Search, Why};
 use crate::layer::ElfSummary;
 use crate::verdict::Place;
@@ -11,33 +12,50 @@ const MOST_LOOKUPS: usize = 1500;
 
 /// A program and its libraries. The first object is the program, the second its loader.
 pub struct Process<'a> {
-    linker: &'a Linker<'a>,
-    objects: Vec<Object<'a>>,
+    pub(super) linker: &'a Linker<'a>,
+    pub(super) objects: Vec<Object<'a>>,
     lookups: usize,
+    /// How many of the objects were loaded at the start.
+    pub(super) at_start: usize,
+}
+
+/// A program that is to be started.
+pub struct Main<'a> {
+    /// What it is.
+    pub elf: &'a ElfSummary,
+    /// Its path as it was called; of a program that is only described, a name in words.
+    pub path: &'a str,
+    /// Its path without links: `$ORIGIN` is its folder (proc(5), `/proc/PID/exe`).
+    pub real: Option<&'a str>,
+    /// The file, and the layer that gives it.
+    pub place: Place,
 }
 
 impl<'a> Process<'a> {
     /// Starts a program: loads what is preloaded and all that it needs, breadth first, and checks the symbol versions.
     /// Gives everything that is wrong, where the loader would stop at the first.
-    pub fn start(
-        linker: &'a Linker<'a>,
-        loader: Object<'a>,
-        program: &'a ElfSummary,
-        path: &str,
-        place: Place,
-    ) -> (Self, Vec<Failure>) {
+    pub fn start(linker: &'a Linker<'a>, loader: Object<'a>, program: Main<'a>) -> (Self, Vec<Failure>) {
         let main = Object {
+            asked: String::new(),
             names: Vec::new(),
-            path: path.to_owned(),
+            path: program.path.to_owned(),
+            origin: program.real.map(|real| parent(real).to_owned()),
             real: None,
-            elf: program,
+            elf: program.elf,
             asked_by: None,
             how: How::Path,
-            place,
+            place: program.place,
         };
-        let mut process = Self { linker, objects: vec![main, loader], lookups: 0 };
+        linker.depends_on_processor.set(false);
+        let mut process = Self { linker, objects: vec![main, loader], lookups: 0, at_start: 0 };
+        let mut failures = process.audit();
         process.preload();
-        let failures = process.load_needed(0);
+        failures.extend(process.load_needed(0));
+        process.at_start = process.objects.len();
+        // Without a library most of its symbols are missing, too.
+        if failures.is_empty() {
+            failures = process.missing_symbols(0, &(0..process.at_start).collect::<Vec<_>>());
+        }
         (process, failures)
     }
 
@@ -48,7 +66,10 @@ impl<'a> Process<'a> {
     pub fn open(&mut self, name: &str, asked_by: usize) -> Result<usize, Vec<Failure>> {
         let before = self.objects.len();
         let index = self.load(name, asked_by).map_err(|failure| vec![*failure])?;
-        let failures = self.load_needed(before);
+        let mut failures = self.load_needed(before);
+        if failures.is_empty() && index >= before {
+            failures = self.missing_symbols(before, &self.scope_of(index));
+        }
         if failures.is_empty() {
             return Ok(index);
         }
@@ -89,7 +110,28 @@ impl<'a> Process<'a> {
         self.objects[index].asked_by.map_or("", |asker| self.objects[asker].path.as_str())
     }
 
-    /// Libraries that come before all others; one that cannot be had is passed over (ld.so(8), "LD_PRELOAD").
+    /// A library that audits may answer every search otherwise. One that cannot be loaded is passed over (ld.so(8),
+    /// "LD_AUDIT").
+    fn audit(&mut self) -> Vec<Failure> {
+        let names = match &self.linker.search {
+            Search::Glibc(glibc) => glibc.audit.clone(),
+            Search::Musl(_) => Vec::new(),
+        };
+        let found = names.into_iter().find(|name| {
+            let is_there = self.load(name, 0).is_ok();
+            self.objects.truncate(2);
+            is_there
+        });
+        let failure = |name: String| Failure {
+            why: Why::Unknown(format!("LD_AUDIT loads {name}, which may change every search")),
+            library: name,
+            asked_by: self.objects[0].path.clone(),
+            place: Place::field("config.Env"),
+        };
+        found.map(failure).into_iter().collect()
+    }
+
+    /// Libraries that come before all others; one that cannot be loaded is passed over (ld.so(8), "LD_PRELOAD").
     fn preload(&mut self) {
         let names = match &self.linker.search {
             Search::Glibc(glibc) => glibc.preload.clone(),
@@ -111,7 +153,9 @@ impl<'a> Process<'a> {
         let mut queue: VecDeque<usize> = (first..self.objects.len()).collect();
         while let Some(index) = queue.pop_front() {
             let elf = self.objects[index].elf;
-            for name in &elf.needed {
+            // A filter's libraries are needed like others (glibc, elf/dl-deps.c); musl does not know filters.
+            let filters = if self.linker.is_musl() { &[][..] } else { &elf.filters };
+            for name in filters.iter().chain(&elf.needed) {
                 let before = self.objects.len();
                 match self.load(name, index) {
                     Ok(loaded) if loaded >= before => queue.push_back(loaded),
@@ -154,15 +198,24 @@ impl<'a> Process<'a> {
                 self.lookups += 1;
                 // The same file under another name is not loaded twice.
                 let known = self.objects.iter().position(|object| object.real.as_ref() == Some(&opened.node.path));
+                let is_musl = self.linker.is_musl();
                 if let Some(index) = known {
-                    self.objects[index].names.push(name.to_owned());
+                    if !is_musl || (self.objects[index].names.is_empty() && !name.contains('/')) {
+                        self.objects[index].names.push(name.to_owned());
+                    }
                     return Ok(index);
                 }
                 let place = self.linker.place(&opened.path, &opened.node);
-                let soname = opened.elf.soname.clone();
+                let names = if is_musl {
+                    (!name.contains('/')).then(|| name.to_owned()).into_iter().collect()
+                } else {
+                    [Some(name.to_owned()), opened.elf.soname.clone()].into_iter().flatten().collect()
+                };
                 self.objects.push(Object {
-                    names: [Some(name.to_owned()), soname].into_iter().flatten().collect(),
+                    asked: name.to_owned(),
+                    names,
                     path: opened.path,
+                    origin: None,
                     real: Some(opened.node.path),
                     elf: opened.elf,
                     asked_by: Some(asked_by),
@@ -187,10 +240,19 @@ impl<'a> Process<'a> {
             if is_lenient || elf.version_definitions.contains(version) {
                 continue;
             }
+            let is_late = !elf.defines_versions && !self.binds(index, true).0;
+            let path = provider.path.clone();
+            let why = if is_late {
+                let what =
+                    format!("{path} has no symbol versions, so the loader ends once {version} is looked up there");
+                Why::Unknown(what)
+            } else {
+                Why::VersionMissing { path, version: version.clone() }
+            };
             missing.push(Failure {
                 library: library.clone(),
                 asked_by: object.path.clone(),
-                why: Why::VersionMissing { path: provider.path.clone(), version: version.clone() },
+                why,
                 place: provider.place.clone(),
             });
         }
@@ -202,7 +264,12 @@ impl Object<'_> {
     /// The name that was asked for.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.names.first().map_or("", String::as_str)
+        &self.asked
+    }
+
+    /// The folder that `$ORIGIN` stands for.
+    pub(super) fn origin(&self) -> &str {
+        self.origin.as_deref().unwrap_or_else(|| parent(&self.path))
     }
 
     /// Whether a name stands for this object.

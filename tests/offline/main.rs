@@ -16,6 +16,7 @@ mod indexes;
 mod layers;
 mod lazy;
 mod libc;
+mod linker;
 #[cfg(all(feature = "run", target_os = "linux"))]
 mod lying_engine;
 #[cfg(target_os = "linux")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imglint::facts::programs::Wanted;
+use imglint::facts::programs::{ProgramFact, Wanted};
 use imglint::facts::{Command, Content, Fact, Facts, Libc, OsRelease, gather};
 use imglint::image::config::{Configuration, RunConfiguration};
 use imglint::image::{Image, ManifestKind, SourceKind};
@@ -60,6 +60,16 @@ impl Made {
     }
 
     pub fn facts(self) -> Facts {
+        self.facts_of(&Wanted::default())
+    }
+
+    /// What is said of the program at `path`.
+    pub fn program(self, path: &str) -> ProgramFact {
+        let wanted = Wanted { paths: vec![path.to_owned()], ..Wanted::default() };
+        self.facts_of(&wanted).programs.known().unwrap()[0].clone()
+    }
+
+    fn facts_of(self, wanted: &Wanted) -> Facts {
         let platform = self.platform.unwrap_or("linux/amd64").parse().unwrap();
         let image = Image {
             name: None,
@@ -77,7 +87,7 @@ impl Made {
             index: Arc::new(scan(tar.as_slice()).unwrap()),
             instruction: Some("COPY . .".to_owned()),
         });
-        gather(&image, SourceKind::Oci, None, Content::Linux(&Rootfs::new(layers.collect())), &Wanted::default())
+        gather(&image, SourceKind::Oci, None, Content::Linux(&Rootfs::new(layers.collect())), wanted)
     }
 
     pub fn libc(self) -> Libc {

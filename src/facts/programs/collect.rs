@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::loading::{libraries, not_loaded, problems as loading_problems};
+use super::start::{Privileges, disagreement, on_processors};
 use super::{
-    DotnetFact, PAYLOAD_FOLDER, Problem, ProblemKind, ProgramFact, Shape, Stage, Wanted, cryptography, folders,
+    DotnetFact, Level, PAYLOAD_FOLDER, Problem, ProblemKind, ProgramFact, Shape, Stage, Wanted, cryptography, folders,
     globalization, host,
 };
 use crate::facts::{ConfigurationFacts, Fact, Libc, LibcFamily, User};
 use crate::layer::ElfSummary;
-use crate::linker::{Linker, NoLinker, Process};
+use crate::linker::{Linker, Main, NoLinker, Process, Processor, Start};
 use crate::rootfs::{Account, Rootfs};
 use crate::tables::dotnet::{Release, dotnet};
 use crate::verdict::{Outcome, Place};
@@ -66,13 +67,17 @@ impl<'a> Surroundings<'a> {
 }
 
 /// A program that is to be predicted.
-pub struct Subject {
+pub struct Subject<'a> {
     /// What the report calls it.
     pub name: String,
     /// Where it is; nothing if it is only described.
     pub path: Option<String>,
     /// What evidence calls it.
     pub called: String,
+    /// Its path without links.
+    pub real: Option<String>,
+    /// With what it runs.
+    pub privileges: Privileges<'a>,
     /// What it asks of the loader.
     pub elf: ElfSummary,
     /// Its file.
@@ -153,8 +158,16 @@ fn described(around: &Surroundings<'_>, version: &str) -> ProgramFact {
     };
     let runtime =
         Runtime { version: Some(version.to_owned()), known_by: "it was set (dotnet)".to_owned(), ..Runtime::default() };
-    let subject =
-        Subject { name: name.clone(), path: None, called, elf, place: Place::default(), runtime: Some(runtime) };
+    let subject = Subject {
+        name: name.clone(),
+        path: None,
+        called,
+        real: None,
+        privileges: Privileges { account: around.user, is_secure: false },
+        elf,
+        place: Place::default(),
+        runtime: Some(runtime),
+    };
     predict(around, &subject)
 }
 
@@ -173,7 +186,39 @@ fn open_problem(kind: ProblemKind, stage: Stage, statement: String) -> Problem {
     Problem { kind, stage: Some(stage), outcome: Outcome::Unknown, statement, place: Place::default(), component: None }
 }
 
-fn predict(around: &Surroundings<'_>, subject: &Subject) -> ProgramFact {
+/// Predicts a program on every processor that its loader tells apart.
+fn predict(around: &Surroundings<'_>, subject: &Subject<'_>) -> ProgramFact {
+    let architecture = subject.elf.architecture().unwrap_or_default();
+    agreed(on_processors(architecture, |processor| predict_on(around, subject, processor)), subject.runtime.is_some())
+}
+
+/// What holds on all processors: a stage that ends differently on two of them is open.
+fn agreed(all: Vec<(&'static Processor, ProgramFact)>, is_dotnet: bool) -> ProgramFact {
+    let mut all = all.into_iter();
+    let Some((first, mut fact)) = all.next() else { return ProgramFact::default() };
+    let others: Vec<_> = all.collect();
+    let stages = [
+        (Stage::Start, ProblemKind::LibraryMissing),
+        (Stage::Globalization, ProblemKind::IcuMissing),
+        (Stage::Cryptography, ProblemKind::OpensslMissing),
+    ];
+    let own = fact.clone();
+    for (stage, kind) in stages {
+        let Some((processor, other)) = others.iter().find(|(_, other)| other.outcome(stage) != own.outcome(stage))
+        else {
+            continue;
+        };
+        let of_stage = |problem: &&Problem| problem.stage == Some(stage);
+        let mut problems = own.problems.iter().chain(&other.problems);
+        let why = problems.find(of_stage).map_or("", |problem| problem.statement.as_str());
+        fact.problems.retain(|problem| problem.stage != Some(stage));
+        fact.problems.push(open_problem(kind, stage, disagreement(first, processor, why)));
+    }
+    finish(&mut fact, is_dotnet);
+    fact
+}
+
+fn predict_on(around: &Surroundings<'_>, subject: &Subject<'_>, processor: &Processor) -> (ProgramFact, bool) {
     let mut fact = ProgramFact { program: subject.name.clone(), path: subject.path.clone(), ..ProgramFact::default() };
     let mut dotnet_fact = subject.runtime.as_ref().map(|runtime| DotnetFact {
         version: runtime.version.clone(),
@@ -185,32 +230,53 @@ fn predict(around: &Surroundings<'_>, subject: &Subject) -> ProgramFact {
     if let Some(runtime) = &subject.runtime {
         fact.problems.extend(runtime.incomplete.iter().cloned());
     }
+    let mut depends_on_processor = false;
+    fact.level = Level::of(subject.elf.isa_level, &subject.place);
     if subject.elf.interpreter.is_some() {
-        load(around, subject, &mut fact, dotnet_fact.as_mut());
+        depends_on_processor = load(around, subject, processor, &mut fact, dotnet_fact.as_mut());
     }
     fact.dotnet = dotnet_fact;
     finish(&mut fact, subject.runtime.is_some());
-    fact
+    (fact, depends_on_processor)
 }
 
-/// Follows the loader, then the .NET host, then the runtime's own probes.
-fn load(around: &Surroundings<'_>, subject: &Subject, fact: &mut ProgramFact, dotnet: Option<&mut DotnetFact>) {
+/// Follows the loader, then the .NET host, then the runtime's own probes. Gives whether they end otherwise on another
+/// processor.
+fn load(
+    around: &Surroundings<'_>,
+    subject: &Subject<'_>,
+    processor: &Processor,
+    fact: &mut ProgramFact,
+    dotnet: Option<&mut DotnetFact>,
+) -> bool {
     let environment = around.environment();
-    let (linker, loader) = match Linker::of(&subject.elf, around.rootfs, &environment, around.user) {
+    let start = Start {
+        environment: &environment,
+        user: around.user,
+        reader: subject.privileges.account,
+        is_secure: subject.privileges.is_secure,
+        processor: *processor,
+    };
+    let (linker, loader) = match Linker::of(&subject.elf, around.rootfs, &start) {
         Ok(found) => found,
         Err(none) => {
             fact.problems.push(no_linker(&subject.called, none));
-            return;
+            return false;
         }
     };
-    let (mut process, failures) = Process::start(&linker, loader, &subject.elf, &subject.called, subject.place.clone());
+    let main =
+        Main { elf: &subject.elf, path: &subject.called, real: subject.real.as_deref(), place: subject.place.clone() };
+    let (mut process, failures) = Process::start(&linker, loader, main);
     note_failures(around, fact, &failures);
     if let (Some(runtime), Some(dotnet)) = (&subject.runtime, dotnet) {
         host_and_probes(around, runtime, &mut process, fact, dotnet);
     }
+    let levels = process.objects().iter().filter_map(|object| Level::of(object.elf.isa_level, &object.place));
+    fact.level = levels.max_by(|one, other| one.level.cmp(&other.level));
     let mut all = libraries(&process);
     all.append(&mut fact.libraries);
     fact.libraries = all;
+    linker.depends_on_processor()
 }
 
 fn note_failures(around: &Surroundings<'_>, fact: &mut ProgramFact, failures: &[crate::linker::Failure]) {

@@ -39,7 +39,7 @@ pub fn reach(
 fn in_vain(around: &Surroundings<'_>, release: &Release, failures: &[Failure]) -> Reached {
     let version = &release.version;
     let is_telling = |failure: &&Failure| match &failure.why {
-        Why::NotFound { passed_over, .. } => !failure.library.starts_with("libssl.so") || !passed_over.is_empty(),
+        Why::NotFound(found) => !failure.library.starts_with("libssl.so") || !found.passed_over.is_empty(),
         _ => true,
     };
     let telling = failures.iter().find(is_telling);
@@ -54,7 +54,7 @@ fn in_vain(around: &Surroundings<'_>, release: &Release, failures: &[Failure]) -
         ),
         (None, Some(first)) => {
             let looked_in = match &first.why {
-                Why::NotFound { looked_in, .. } => looked_in.join(", "),
+                Why::NotFound(found) => found.looked_in.join(", "),
                 _ => String::new(),
             };
             let others: Vec<String> = there.iter().map(|path| crate::layer::path::absolute(path)).collect();

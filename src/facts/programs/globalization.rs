@@ -329,7 +329,7 @@ impl Probe<'_, '_> {
         // What the search for a version that nobody has says of the places.
         let first = self.process.open(&format!("libicuuc.so.{newest}"), self.caller).err().unwrap_or_default();
         let places = match first.first().map(|failure| &failure.why) {
-            Some(Why::NotFound { looked_in, .. }) => looked_in.clone(),
+            Some(Why::NotFound(found)) => found.looked_in.clone(),
             _ => Vec::new(),
         };
         let mut libraries: Vec<LibraryFact> = self.failures.iter().filter_map(not_loaded).collect();
@@ -356,7 +356,7 @@ impl Probe<'_, '_> {
             let told = told.into_iter().collect::<Vec<_>>().join("; ");
             let statement = format!("there is an ICU, but .NET {version} ({wanted}) cannot use it: {told}");
             let gone = removed(failure, self.around.rootfs);
-            let lacks = matches!(failure.why, Why::NotFound { .. }) && gone.is_none();
+            let lacks = matches!(failure.why, Why::NotFound(_)) && gone.is_none();
             let place = gone.unwrap_or_else(|| failure.place.clone());
             let component = lacks.then(|| component(&failure.library)).flatten();
             return reached(problem(ProblemKind::IcuUnusable, worst(&self.failures), statement, place, component));

@@ -1,9 +1,11 @@
 //! What a program is: an ELF file, maybe a .NET host, and what .NET loads for it before its own code runs.
 
 use super::collect::{Runtime, Subject, Surroundings};
+use super::start::privileges;
 use super::{PAYLOAD_FOLDER, Problem, ProblemKind, Shape, Stage};
 use crate::facts::starting::program_at;
 use crate::layer::bundle::{Bundle, DotnetHost};
+use crate::layer::elf::Symbols;
 use crate::layer::path::{absolute, join, parent_and_name};
 use crate::layer::{ElfSummary, Kind};
 use crate::rootfs::{Access, Node};
@@ -41,6 +43,7 @@ pub fn described_elf(needs: &Needs, architecture: &str) -> Option<ElfSummary> {
         is_executable: true,
         interpreter: Some(needs.loader.clone()),
         is_dynamic: true,
+        symbols: Some(Symbols::default()),
         ..ElfSummary::default()
     };
     add_needs(&mut elf, needs);
@@ -92,17 +95,27 @@ pub fn in_payload(around: &Surroundings<'_>, command: Option<&[String]>) -> Vec<
 ///
 /// # Errors
 /// It is not there, or cannot be started whatever its libraries: the problem.
-pub fn subject(
-    around: &Surroundings<'_>,
+pub fn subject<'a>(
+    around: &Surroundings<'a>,
     name: String,
     path: &str,
     command: Option<&[String]>,
-) -> Result<Subject, Box<Problem>> {
+) -> Result<Subject<'a>, Box<Problem>> {
     let (called, node) = program(around, path)?;
+    let refused = |why| Box::new(unusable(why, around.rootfs.place(called.trim_start_matches('/'), &node)));
+    let privileges = privileges(around.user, &node).map_err(refused)?;
     let elf = node.detail().and_then(|detail| detail.elf.clone()).unwrap_or_default();
     let place = around.rootfs.place(called.trim_start_matches('/'), &node);
-    let mut subject =
-        Subject { name, path: Some(absolute(path.trim_start_matches('/'))), called, elf, place, runtime: None };
+    let mut subject = Subject {
+        name,
+        path: Some(absolute(path.trim_start_matches('/'))),
+        called,
+        real: Some(absolute(&node.path)),
+        privileges,
+        elf,
+        place,
+        runtime: None,
+    };
     subject.runtime = match node.detail().and_then(|detail| detail.dotnet.as_ref()) {
         Some(DotnetHost::SingleFile(bundle)) => Some(single_file(around, bundle, &node, &mut subject.elf)),
         Some(DotnetHost::AppHost) => Some(folder(around, &node)),

@@ -1,7 +1,7 @@
 //! From what the linker could not load to problems of a program, in words, and the list of what it loaded.
 
 use super::{LibraryFact, Problem, ProblemKind, Stage};
-use crate::linker::{Failure, Process, Why};
+use crate::linker::{Failure, NotFound, Process, Why};
 use crate::rootfs::Rootfs;
 use crate::verdict::{Outcome, Place};
 
@@ -18,9 +18,10 @@ fn problem(failure: &Failure, rootfs: &Rootfs) -> Problem {
     let kind = match &failure.why {
         Why::VersionMissing { version, .. } if version.starts_with("GLIBC_") => ProblemKind::GlibcVersionMissing,
         Why::VersionMissing { .. } => ProblemKind::SymbolVersionMissing,
+        Why::SymbolMissing { .. } => ProblemKind::SymbolMissing,
         _ => ProblemKind::LibraryMissing,
     };
-    let is_absent = matches!(failure.why, Why::NotFound { .. });
+    let is_absent = matches!(failure.why, Why::NotFound(_));
     Problem {
         kind,
         stage: Some(Stage::Start),
@@ -34,20 +35,27 @@ fn problem(failure: &Failure, rootfs: &Rootfs) -> Problem {
 
 /// Fail, or unknown where it could not be told.
 pub fn outcome(failure: &Failure) -> Outcome {
-    if matches!(failure.why, Why::Unknown(_)) { Outcome::Unknown } else { Outcome::Fail }
+    match &failure.why {
+        Why::Unknown(_) => Outcome::Unknown,
+        Why::NotFound(found) if found.open.is_some() => Outcome::Unknown,
+        _ => Outcome::Fail,
+    }
 }
 
 /// What is wrong, who asks, and where was looked: a sentence.
 pub fn statement(failure: &Failure, rootfs: &Rootfs) -> String {
     let Failure { library, asked_by, why, .. } = failure;
     match why {
-        Why::NotFound { looked_in, passed_over } => {
+        Why::NotFound(NotFound { looked_in, passed_over, open }) => {
             let mut text = format!(
                 "{library}, which {asked_by} needs, is in none of the places that the loader searches: {}",
                 listed(looked_in)
             );
             for reason in passed_over.iter().take(MOST_LISTED) {
                 text.push_str(&format!("; {reason}"));
+            }
+            if let Some(open) = open {
+                text.push_str(&format!("; but {open}"));
             }
             if let Some(place) = removed(failure, rootfs)
                 && let (Some(path), Some(layer)) = (&place.path, place.layer)
@@ -60,7 +68,16 @@ pub fn statement(failure: &Failure, rootfs: &Rootfs) -> String {
         Why::VersionMissing { path, version } => {
             format!("{path} does not have the symbol version {version}, which {asked_by} needs")
         }
-        Why::Unknown(why) => format!("whether {asked_by} finds {library} cannot be told: {why}"),
+        Why::SymbolMissing { symbol, others, loaded } => {
+            let more = match others {
+                0 => String::new(),
+                1 => " (and one more)".to_owned(),
+                others => format!(" (and {others} more)"),
+            };
+            let loaded = if loaded.is_empty() { String::new() } else { format!("; it asks for {}", listed(loaded)) };
+            format!("{asked_by} needs the symbol {symbol}{more}, which nothing that is loaded with it defines{loaded}")
+        }
+        Why::Unknown(why) => format!("whether {asked_by} finds {library} is not known: {why}"),
     }
 }
 
@@ -70,7 +87,7 @@ pub fn place(failure: &Failure) -> Place {
         return failure.place.clone();
     }
     let first = match &failure.why {
-        Why::NotFound { looked_in, .. } => looked_in.iter().find(|place| place.ends_with("(default folder)")),
+        Why::NotFound(found) => found.looked_in.iter().find(|place| place.ends_with("(default folder)")),
         _ => None,
     };
     first.map_or_else(Place::default, |place| Place::path(place.split(' ').next().unwrap_or_default()))
@@ -78,8 +95,8 @@ pub fn place(failure: &Failure) -> Place {
 
 /// The layer that took a library away from where it was searched for.
 pub fn removed(failure: &Failure, rootfs: &Rootfs) -> Option<Place> {
-    let Why::NotFound { looked_in, .. } = &failure.why else { return None };
-    looked_in.iter().find_map(|place| {
+    let Why::NotFound(found) = &failure.why else { return None };
+    found.looked_in.iter().find_map(|place| {
         let folder = place.split(" (").next().unwrap_or_default();
         rootfs.removed(&format!("{}/{}", folder.trim_start_matches('/'), failure.library))
     })
@@ -124,13 +141,15 @@ pub fn libraries(process: &Process<'_>) -> Vec<LibraryFact> {
 /// A library that was asked for in vain.
 pub fn not_loaded(failure: &Failure) -> Option<LibraryFact> {
     let (how, looked_in) = match &failure.why {
-        Why::NotFound { looked_in, passed_over } if passed_over.is_empty() => {
+        Why::NotFound(NotFound { looked_in, passed_over, .. }) if passed_over.is_empty() => {
             ("not found".to_owned(), looked_in.clone())
         }
-        Why::NotFound { looked_in, passed_over } => (format!("not found: {}", listed(passed_over)), looked_in.clone()),
+        Why::NotFound(NotFound { looked_in, passed_over, .. }) => {
+            (format!("not found: {}", listed(passed_over)), looked_in.clone())
+        }
         Why::Broken { path, why } => (format!("{path} {why}"), Vec::new()),
         Why::Unknown(why) => (why.clone(), Vec::new()),
-        Why::VersionMissing { .. } => return None,
+        Why::VersionMissing { .. } | Why::SymbolMissing { .. } => return None,
     };
     Some(LibraryFact {
         name: failure.library.clone(),

@@ -7,13 +7,14 @@ mod folders;
 mod globalization;
 mod host;
 mod loading;
+mod start;
 
 use serde::{Deserialize, Serialize};
 
 use crate::verdict::{Outcome, Place};
 
 pub use collect::{Surroundings, programs};
-pub use loading::{outcome as failure_outcome, statement as failure_statement};
+pub use start::starts;
 
 /// One program and what the image's files predict of it (contract: `facts.programs`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,38 @@ pub struct ProgramFact {
     pub problems: Vec<Problem>,
     /// Every library that was asked for, in the order of loading.
     pub libraries: Vec<LibraryFact>,
+    /// The highest level of x86-64 that it, its loader or one of its libraries is marked as needing, where that is more than
+    /// the baseline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+}
+
+/// A level of x86-64 (x86-64 psABI, "Micro-Architecture Levels").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Level {
+    /// `x86-64-v2`, `x86-64-v3` or `x86-64-v4`.
+    pub level: String,
+    /// The file that is marked.
+    pub place: Place,
+}
+
+impl Level {
+    /// The level of a number; nothing for the baseline.
+    #[must_use]
+    pub fn of(number: u8, place: &Place) -> Option<Self> {
+        (number > 1).then(|| Self { level: format!("x86-64-v{number}"), place: place.clone() })
+    }
+}
+
+impl ProgramFact {
+    fn outcome(&self, stage: Stage) -> Outcome {
+        match stage {
+            Stage::Start => self.start,
+            Stage::Globalization => self.globalization,
+            Stage::Cryptography => self.cryptography,
+        }
+    }
 }
 
 impl Default for ProgramFact {
@@ -51,6 +84,7 @@ impl Default for ProgramFact {
             missing: Vec::new(),
             problems: Vec::new(),
             libraries: Vec::new(),
+            level: None,
         }
     }
 }
@@ -144,6 +178,8 @@ pub enum ProblemKind {
     GlibcBelowMinimum,
     /// Another library lacks a symbol version that is needed.
     SymbolVersionMissing,
+    /// No library that is loaded defines a symbol that is needed.
+    SymbolMissing,
     /// There is no ICU library.
     IcuMissing,
     /// There is an ICU library, but not one that this .NET can use.

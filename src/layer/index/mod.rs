@@ -94,9 +94,39 @@ pub struct Detail {
     /// What a Windows program or library is for.
     #[serde(default)]
     pub pe: Option<PeSummary>,
+    /// The file capabilities of a program.
+    #[serde(default)]
+    pub capabilities: Option<FileCapabilities>,
     /// Whether there was something to keep, but the layer has too much of it.
     #[serde(default)]
     pub left_out: bool,
+}
+
+/// What a program gains when it is started (capabilities(7), "File capabilities").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileCapabilities {
+    /// The permitted set, a bit for each.
+    pub permitted: u64,
+    /// Whether it cannot be started without them.
+    pub is_effective: bool,
+}
+
+impl FileCapabilities {
+    /// Reads the extended attribute `security.capability` (Linux, include/uapi/linux/capability.h, `vfs_cap_data`); nothing
+    /// if the kernel would pass over it. Such of another user namespace do not count.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let word = |at: usize| Some(u32::from_le_bytes(value.get(at..at + 4)?.try_into().ok()?));
+        let kind = word(0)?;
+        let high = match (kind >> 24, value.len()) {
+            (1, 12) => 0,
+            (2, 20) => word(12)?,
+            (3, 24) if word(20)? == 0 => word(12)?,
+            _ => return None,
+        };
+        let permitted = (u64::from(high) << 32) | u64::from(word(4)?);
+        Some(Self { permitted, is_effective: kind & 1 != 0 })
+    }
 }
 
 impl Detail {

@@ -156,7 +156,10 @@ fn programs_with_search_paths_start_as_predicted() {
             ["run", "--rm", "--network", "none", "-w", "/step", "--entrypoint", "", &tag(name), "/app/main"];
         let run = Command::new("docker").args(["-H", &engine]).args(arguments).output().unwrap();
         let starts = run.status.success();
-        let agrees = predicted.start == if starts { Outcome::Pass } else { Outcome::Fail };
+        // What depends on the working directory, or on which symbols are used, files do not tell.
+        let open = ["runpath-relative", "library-without-versions"].contains(name);
+        let expected = if starts { Outcome::Pass } else { Outcome::Fail };
+        let agrees = predicted.start == if open { Outcome::Unknown } else { expected };
         let said = if agrees { "agree " } else { "DIFFER" };
         println!("{said} read: {:?} run: {starts} {name}", predicted.start);
         if !agrees {

@@ -1,5 +1,9 @@
 //! What one ELF file asks of an image and gives to it: interpreter, needed libraries, search paths, symbol versions.
 
+mod names;
+mod refusal;
+mod symbols;
+
 use std::collections::BTreeSet;
 
 use object::elf;
@@ -9,13 +13,21 @@ use serde::{Deserialize, Serialize};
 
 use super::capture::Capture;
 use super::libc_mark::{LibcMark, libc_mark};
+pub use names::NameSet;
+pub use refusal::Refusal;
+pub use symbols::{Besides, Names, Symbols};
 
 /// The most entries of one kind that are kept of a file.
 const MOST: usize = 1024;
 /// The most symbols that are looked through: ten times what the largest library of ICU has.
 const MOST_SYMBOLS: u32 = 100_000;
-/// The flag of DT_FLAGS_1 that is called DF_1_NODEFLIB.
+/// Flags of DT_FLAGS_1: DF_1_NOW, DF_1_NODEFLIB and DF_1_PIE; and DF_BIND_NOW of DT_FLAGS.
+const BIND_NOW_1: u64 = 0x1;
 const NO_DEFAULT_FOLDERS: u64 = 0x800;
+const PIE: u64 = 0x0800_0000;
+const BIND_NOW: u64 = 0x8;
+/// How much of a file is searched for the signs of a C library, in bytes.
+const MARKS_WITHIN: usize = 4 << 20;
 /// The longest string that is kept, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -42,6 +54,17 @@ pub struct ElfSummary {
     pub rpath: Option<String>,
     /// DT_RUNPATH, as written.
     pub runpath: Option<String>,
+    /// DT_FILTER: libraries that stand in for its own symbols, and without which it is not loaded.
+    pub filters: Vec<String>,
+    /// DF_BIND_NOW, DF_1_NOW or DT_BIND_NOW: all its symbols are bound when it is loaded.
+    pub binds_now: bool,
+    /// Why a loader does not take it as a library, as far as its headers say.
+    pub refusal: Option<Refusal>,
+    /// The level of x86-64 that it is marked as needing (GNU_PROPERTY_X86_ISA_1_NEEDED): 1 for the baseline, at most 4; 0
+    /// without a mark.
+    pub isa_level: u8,
+    /// Its dynamic symbols; nothing where it has none, or they are not known.
+    pub symbols: Option<Symbols>,
     /// DF_1_NODEFLIB: its libraries are not looked for in the default folders.
     #[serde(default)]
     pub no_default_folders: bool,
@@ -100,10 +123,14 @@ pub fn machine(architecture: &str) -> Option<(u16, bool)> {
 impl ElfSummary {
     /// About how many bytes its texts take.
     pub(super) fn weight(&self) -> usize {
-        let lists = [&self.needed, &self.version_definitions, &self.icu_symbols].into_iter().flatten();
+        let lists = [&self.needed, &self.filters, &self.version_definitions, &self.icu_symbols].into_iter().flatten();
         let pairs = self.version_needs.iter().flat_map(|(library, version)| [library, version]);
         let single = [&self.interpreter, &self.soname, &self.rpath, &self.runpath].into_iter().flatten();
-        lists.chain(pairs).chain(single).map(|text| text.len() + size_of::<String>()).sum()
+        let symbols = self.symbols.as_ref().map_or(0, |symbols| {
+            let names = [&symbols.called, &symbols.referenced, &symbols.copied];
+            names.map(Names::weight).iter().sum::<usize>() + symbols.defined.len() * size_of::<u32>()
+        });
+        lists.chain(pairs).chain(single).map(|text| text.len() + size_of::<String>()).sum::<usize>() + symbols
     }
 
     /// The architecture in Go's words.
@@ -121,7 +148,8 @@ pub fn summarise(name: &str, file: &Capture) -> Option<ElfSummary> {
         2 => headers::<elf::FileHeader64<Endianness>>(name, file)?,
         _ => return None,
     };
-    summary.libc_mark = libc_mark(name, &summary, file.head());
+    let head = file.head();
+    summary.libc_mark = libc_mark(name, &summary, &head[..head.len().min(MARKS_WITHIN)]);
     Some(summary)
 }
 
@@ -135,14 +163,38 @@ fn headers<Elf: FileHeader<Endian = Endianness>>(name: &str, file: &Capture) -> 
         is_executable: matches!(header.e_type(endian), elf::ET_EXEC | elf::ET_DYN),
         ..ElfSummary::default()
     };
+    let length = file.len().unwrap_or_default();
+    summary.refusal = refusal::of_header(header, endian, length);
     match header.program_headers(endian, file) {
         Ok(segments) => {
+            let has = |kind| segments.iter().any(|segment| segment.p_type(endian) == kind);
+            let lacks = |kind, refusal| (!has(kind)).then_some(refusal);
+            summary.refusal = summary
+                .refusal
+                .or_else(|| lacks(elf::PT_LOAD, Refusal::NoSegments))
+                .or_else(|| lacks(elf::PT_DYNAMIC, Refusal::NoDynamicSection));
+            summary.isa_level = isa_level::<Elf>(endian, segments, file);
             summary.is_cut = segments.iter().any(|segment| is_beyond::<Elf>(endian, segment, file));
             dynamic_part::<Elf>(endian, segments, file, &mut summary, name.starts_with("libicu"));
         }
         Err(_) => summary.incomplete = Some("its program headers cannot be read".to_owned()),
     }
     Some(summary)
+}
+
+/// The level in the notes of a file (x86-64 psABI, "Program Property").
+fn isa_level<Elf: FileHeader<Endian = Endianness>>(
+    endian: Endianness,
+    segments: &[Elf::ProgramHeader],
+    file: &Capture,
+) -> u8 {
+    let notes = segments.iter().filter_map(|segment| segment.notes(endian, file).ok().flatten());
+    let notes = notes.flat_map(|notes| notes.map_while(Result::ok).take(MOST));
+    let properties = notes.filter_map(|note| note.gnu_properties(endian)).flatten().map_while(Result::ok);
+    let needed = properties.filter(|property| property.pr_type() == elf::GNU_PROPERTY_X86_ISA_1_NEEDED);
+    let bits = needed.filter_map(|property| property.data_u32(endian).ok()).fold(0, |all, bits| all | bits) & 0xf;
+    // At most 4.
+    (u32::BITS - bits.leading_zeros()) as u8
 }
 
 /// Whether a segment ends behind the end of the file.
@@ -190,6 +242,13 @@ fn dynamic_part<Elf: FileHeader<Endian = Endianness>>(
         summary.incomplete =
             Some("its dynamic section points outside the file or to a part that was not kept".to_owned());
     }
+    let is_musls =
+        summary.needed.iter().chain(&summary.soname).any(|name| name.starts_with("libc.musl-") || name == "libc.so");
+    // The C library names an interpreter, too.
+    let is_program = summary.interpreter.is_some() && summary.soname.is_none();
+    let is_plugin = !is_musls && !is_program && summary.soname.is_none() && !summary.binds_now;
+    let of = symbols::Of { is_musls, is_program, is_plugin };
+    summary.symbols = tables.symbols(elf::Machine(summary.machine), of);
 }
 
 /// The tables that the dynamic section points to.
@@ -213,7 +272,16 @@ impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
                 elf::DT_RPATH => summary.rpath = Some(self.string(strings, value)?),
                 elf::DT_RUNPATH => summary.runpath = Some(self.string(strings, value)?),
                 elf::DT_VERSYM => summary.has_versioned_symbols = true,
-                elf::DT_FLAGS_1 => summary.no_default_folders = value & NO_DEFAULT_FOLDERS != 0,
+                elf::DT_FILTER => summary.filters.push(self.string(strings, value)?),
+                elf::DT_BIND_NOW => summary.binds_now = true,
+                elf::DT_FLAGS => summary.binds_now |= value & BIND_NOW != 0,
+                elf::DT_FLAGS_1 => {
+                    summary.no_default_folders = value & NO_DEFAULT_FOLDERS != 0;
+                    summary.binds_now |= value & BIND_NOW_1 != 0;
+                    if value & PIE != 0 && summary.refusal.is_none() {
+                        summary.refusal = Some(Refusal::PositionIndependentExecutable);
+                    }
+                }
                 _ => {}
             }
         }
@@ -298,18 +366,31 @@ impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
         Some(names)
     }
 
-    fn needs(&self, mut at: u64, strings: u64) -> Option<Vec<(String, String)>> {
+    fn needs(&self, at: u64, strings: u64) -> Option<Vec<(String, String)>> {
         let mut needs = BTreeSet::new();
+        self.each_need(at, strings, &mut |library, version, need| {
+            let is_weak = need.vna_flags.get(self.endian).contains(elf::VER_FLG_WEAK);
+            if !is_weak && needs.len() < MOST {
+                needs.insert((library.to_owned(), version.to_owned()));
+            }
+        })?;
+        Some(needs.into_iter().collect())
+    }
+
+    /// Calls `found` with the library, the version and its entry for each version that is needed.
+    fn each_need(
+        &self,
+        mut at: u64,
+        strings: u64,
+        found: &mut dyn FnMut(&str, &str, &elf::Vernaux<Endianness>),
+    ) -> Option<()> {
         for _ in 0..MOST {
             let need: &elf::Verneed<Endianness> = self.file.read_at(at).ok()?;
             let library = self.string(strings, need.vn_file.get(self.endian).into())?;
             let mut version_at = at.checked_add(need.vn_aux.get(self.endian).into())?;
             for _ in 0..need.vn_cnt.get(self.endian) {
                 let version: &elf::Vernaux<Endianness> = self.file.read_at(version_at).ok()?;
-                let is_weak = version.vna_flags.get(self.endian).contains(elf::VER_FLG_WEAK);
-                if !is_weak && needs.len() < MOST {
-                    needs.insert((library.clone(), self.string(strings, version.vna_name.get(self.endian).into())?));
-                }
+                found(&library, &self.string(strings, version.vna_name.get(self.endian).into())?, version);
                 version_at = version_at.checked_add(version.vna_next.get(self.endian).into())?;
             }
             match need.vn_next.get(self.endian) {
@@ -317,7 +398,7 @@ impl<Elf: FileHeader<Endian = Endianness>> Tables<'_, Elf> {
                 next => at = at.checked_add(next.into())?,
             }
         }
-        Some(needs.into_iter().collect())
+        Some(())
     }
 }
 
@@ -344,6 +425,7 @@ mod tests {
         assert!(summary.interpreter.is_some_and(|path| path.contains("ld-")), "dynamically linked");
         assert!(summary.needed.iter().any(|library| library.starts_with("libc.")));
         assert!(summary.version_needs.iter().any(|(_, version)| version.starts_with("GLIBC_")));
+        assert!(summary.symbols.is_some());
     }
 
     #[test]
