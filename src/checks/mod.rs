@@ -18,6 +18,7 @@ mod os_release_present;
 mod path_entries;
 mod platform;
 mod present;
+mod processor;
 mod program;
 pub mod run;
 mod shell_file_path;
@@ -76,6 +77,8 @@ pub enum Check {
     Platform(platform::PlatformIs),
     /// Data that programs look for late is there.
     Present(present::Present),
+    /// Programs need no more of a processor than it has.
+    Processor(processor::ProcessorFits),
     /// The programs that will run have no problem of certain kinds.
     Program(program::ProgramFine),
     /// A run did not fail, or left nothing open, that no other rule explains.
@@ -127,6 +130,7 @@ impl Check {
             Self::PathEntries(check) => check.judge(facts),
             Self::Platform(check) => check.judge(facts, parameters),
             Self::Present(check) => check.judge(facts),
+            Self::Processor(check) => check.judge(facts, parameters),
             Self::Program(check) => check.judge(facts, parameters),
             Self::Run(check) => check.judge(facts.run.as_ref()),
             Self::ShellFilePath(check) => check.judge(facts),
@@ -157,6 +161,7 @@ impl Check {
             Self::ToolsOffPath(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::Platform(check) => Some((&check.parameter, ParameterKind::Platform)),
             Self::WindowsHost(check) => Some((&check.parameter, ParameterKind::WindowsHost)),
+            Self::Processor(check) => Some((&check.parameter, ParameterKind::Text)),
             Self::Program(check) => Some((&check.parameter, ParameterKind::Version)),
             _ => None,
         }
