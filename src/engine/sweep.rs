@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long an engine may take to make a container that it was asked for by a run that is dead now.
 const COMES: Duration = Duration::from_secs(600);
 
+/// After how long a dead run is forgotten whose engine is not there any more.
+const OLDEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// What became of something that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -51,6 +54,10 @@ enum ImageLabel {
 pub(super) fn sweep(connection: &Connection) -> usize {
     let (mut removed, begun) = (0, Instant::now());
     for mut lease in dead() {
+        if lease.age() > OLDEST {
+            lease.end();
+            continue;
+        }
         for thing in lease.made() {
             // An engine that does not answer keeps nobody waiting for each of them: the next run goes on.
             if begun.elapsed() > PATIENCE {
