@@ -201,7 +201,12 @@ mod files {
         let good = fs::read(&file).unwrap();
         let spoil: [(&str, Spoil); 4] = [
             ("it is not a plain file", |file, _| fifo(file)),
-            ("it is not a plain file", |file, _| drop(std::os::unix::net::UnixListener::bind(file).unwrap())),
+            ("it is not a plain file", |file, precious| {
+                // The paths of sockets are short.
+                let socket = precious.with_file_name("s");
+                drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+                fs::rename(socket, file).unwrap();
+            }),
             ("it is a link", |file, precious| symlink(precious, file).unwrap()),
             ("other users can write to it", |file, precious| {
                 fs::copy(precious, file).unwrap();
