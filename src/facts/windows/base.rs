@@ -58,7 +58,7 @@ pub(super) fn kind(
     let (kernel, files) = (kernel(drive), drive.files);
     let known = match &kernel {
         // What is all read and has no kernel is no Windows, whatever its registry says.
-        Kernel::Missing(why) if files.is_whole() => no_windows(registry, why),
+        Kernel::Missing(why) if files.is_whole() => no_windows(drive, registry, why),
         _ => by_registry(registry).or_else(|| by_files(drive, &kernel)).or(by_marks),
     };
     match known {
@@ -123,9 +123,10 @@ fn kernel(drive: &Drive<'_>) -> Kernel {
 }
 
 /// Microsoft's base for HostProcess containers has hives, and nothing of Windows besides.
-fn no_windows(registry: &Registry<'_>, why: &str) -> Option<Known> {
+fn no_windows(drive: &Drive<'_>, registry: &Registry<'_>, why: &str) -> Option<Known> {
     let known_by = || format!("the layers hold registry hives, but no Windows: {why}");
-    registry.has_base().then(|| (WindowsKind::HostProcess, known_by()))
+    let has_programs = !matches!(drive.find(r"C:\Windows\System32\cmd.exe"), Look::Absent);
+    (registry.has_base() && !has_programs).then(|| (WindowsKind::HostProcess, known_by()))
 }
 
 /// By the base's own hive. What a layer above changes there says nothing about the base.
