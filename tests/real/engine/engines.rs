@@ -71,6 +71,12 @@ impl Engine {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The processes of a container; empty if it is gone.
+    pub fn processes(&self, id: &str) -> String {
+        let output = Command::new("docker").args(["-H", &self.host, "top", id]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Gives the engine images, and gives what imglint reads them from.
     pub fn load(&self, images: &[(&TestImage, &[&str])]) -> Archive {
         let folder = match &self.user {

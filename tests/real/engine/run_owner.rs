@@ -42,17 +42,15 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Starts a run and waits until a container of it runs on, which the first ones do not.
+/// Starts a run and waits until its bash, which sleeps, is running.
 fn started(engine: &Engine, command: &mut Command, image: &str) -> (Child, String) {
     let known = running(engine, image);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let new = || running(engine, image).into_iter().find(|id| !known.contains(id));
-    wait_until("no container runs on", || {
-        let before = new();
-        std::thread::sleep(Duration::from_secs(1));
-        before.is_some() && new() == before
-    });
-    (child, new().unwrap())
+    // The first containers of a run end at once.
+    let sleeps = |id: &String| !known.contains(id) && engine.processes(id).contains("sleep 300");
+    let sleeping = || running(engine, image).into_iter().find(sleeps);
+    wait_until("bash is not running", || sleeping().is_some());
+    (child, sleeping().unwrap())
 }
 
 fn kill(mut child: Child) {
@@ -161,7 +159,8 @@ fn runs_at_the_same_time_leave_each_other_alone() {
     let Some(sleeper) = sleeper() else { return };
     for engine in [Engine::docker(), Engine::podman()].into_iter().flatten() {
         let archive = engine.load(&[(&sleeper, &["imglint/owner-at-once:1"])]);
-        let (child, id) = started(&engine, &mut engine.command(&[&archive.given]), "imglint/owner-at-once:1");
+        let long = &mut engine.command(&["--run-timeout", "5m", &archive.given]);
+        let (child, id) = started(&engine, long, "imglint/owner-at-once:1");
         let elsewhere = tempfile::tempdir().unwrap();
         short(&engine, &archive.given);
         Run::of(engine.command(&["--run-timeout", "1s", &archive.given]).env("TMPDIR", elsewhere.path()));
