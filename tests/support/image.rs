@@ -305,29 +305,76 @@ pub fn docker_archive(images: &[(&TestImage, &[&str])]) -> Vec<u8> {
 
 /// Writes what [`docker_archive`] gives: many images are gigabytes.
 pub fn write_docker_archive(to: &mut impl Write, images: &[(&TestImage, &[&str])]) -> io::Result<()> {
-    let mut put = |path: &str, content: &[u8]| {
-        to.write_all(&Tar::header(path, 0o644, b'0', "", 0, content.len()))?;
-        to.write_all(content)?;
-        to.write_all(&vec![0; content.len().next_multiple_of(512) - content.len()])
-    };
+    let mut archive = ArchiveWriter { to, written: BTreeSet::new() };
     let mut described = Vec::new();
-    let mut written = BTreeSet::new();
     for (image, names) in images {
         let document = image.document();
         let config = format!("{}.json", Digest::of(&document).to_string().replace("sha256:", ""));
-        put(&config, &document)?;
-        let mut layers = Vec::new();
+        archive.put(&config, &document)?;
+        let path = |layer: &TestLayer| format!("{}/layer.tar", layer.digest.to_string().replace("sha256:", ""));
         for layer in &image.layers {
-            let path = format!("{}/layer.tar", layer.digest.to_string().replace("sha256:", ""));
-            if written.insert(path.clone()) {
-                put(&path, &layer.tar)?;
-            }
-            layers.push(path);
+            archive.put(&path(layer), &layer.tar)?;
         }
+        let layers: Vec<String> = image.layers.iter().map(path).collect();
         described.push(json!({"Config": config, "RepoTags": names, "Layers": layers}));
     }
-    put("manifest.json", Value::from(described).to_string().as_bytes())?;
-    to.write_all(&[0; 1024])
+    archive.put("manifest.json", Value::from(described).to_string().as_bytes())?;
+    archive.to.write_all(&[0; 1024])
+}
+
+/// Writes what `docker save` has written since Docker 25: manifest.json and an OCI layout, over the same blobs.
+pub fn write_docker_25_archive(to: &mut impl Write, images: &[(&TestImage, &[&str])]) -> io::Result<()> {
+    let mut archive = ArchiveWriter { to, written: BTreeSet::new() };
+    let (mut described, mut entries) = (Vec::new(), Vec::new());
+    for (image, names) in images {
+        let config = archive.blob(CONFIG, &image.document())?;
+        let mut layers = Vec::new();
+        for layer in &image.layers {
+            layers.push(archive.known_blob("application/vnd.oci.image.layer.v1.tar", &layer.digest, &layer.tar)?);
+        }
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
+        let entry = archive.blob(MANIFEST, manifest.to_string().as_bytes())?;
+        for name in *names {
+            let mut entry = entry.clone();
+            entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+            entries.push(entry);
+        }
+        let path = |blob: &Value| format!("blobs/{}", blob["digest"].as_str().unwrap().replace(':', "/"));
+        let layers: Vec<String> = layers.iter().map(path).collect();
+        described.push(json!({"Config": path(&config), "RepoTags": names, "Layers": layers}));
+    }
+    archive.put("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    archive.put("index.json", json!({"schemaVersion": 2, "manifests": entries}).to_string().as_bytes())?;
+    archive.put("manifest.json", Value::from(described).to_string().as_bytes())?;
+    archive.to.write_all(&[0; 1024])
+}
+
+/// Writes an archive file by file; one that is in it already is not written again.
+struct ArchiveWriter<'a, W> {
+    to: &'a mut W,
+    written: BTreeSet<String>,
+}
+
+impl<W: Write> ArchiveWriter<'_, W> {
+    fn put(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
+        if !self.written.insert(path.to_owned()) {
+            return Ok(());
+        }
+        self.to.write_all(&Tar::header(path, 0o644, b'0', "", 0, content.len()))?;
+        self.to.write_all(content)?;
+        self.to.write_all(&vec![0; content.len().next_multiple_of(512) - content.len()])
+    }
+
+    /// Writes a blob and describes it.
+    fn blob(&mut self, media_type: &str, content: &[u8]) -> io::Result<Value> {
+        self.known_blob(media_type, &Digest::of(content), content)
+    }
+
+    fn known_blob(&mut self, media_type: &str, digest: &Digest, content: &[u8]) -> io::Result<Value> {
+        let digest = digest.to_string();
+        self.put(&format!("blobs/{}", digest.replace(':', "/")), content)?;
+        Ok(json!({"mediaType": media_type, "digest": digest, "size": content.len()}))
+    }
 }
 
 /// Compresses with gzip.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::support::image::{TestImage, write_docker_archive};
+use crate::support::image::{TestImage, write_docker_25_archive};
 use crate::support::{Run, program, real_part};
 
 /// Sends a signal to a process that was started here.
@@ -89,7 +89,7 @@ impl Engine {
         self.docker_says(&["load", "-q", "-i", file.to_str().unwrap()]);
         self.give(folder.path());
         self.give(&file);
-        Archive { given: format!("docker-archive:{}", file.display()), _folder: folder }
+        Archive { given: format!("docker-archive:{}", file.display()), file, _folder: folder }
     }
 
     fn give(&self, path: &Path) {
@@ -141,12 +141,13 @@ impl Engine {
 /// Writes what `docker save` would into a file.
 pub fn save(file: &Path, images: &[(&TestImage, &[&str])]) {
     let mut to = std::io::BufWriter::new(std::fs::File::create(file).unwrap());
-    write_docker_archive(&mut to, images).unwrap();
+    write_docker_25_archive(&mut to, images).unwrap();
     to.into_inner().unwrap();
 }
 
 /// A file of images, there as long as this is.
 pub struct Archive {
     pub given: String,
+    pub file: PathBuf,
     _folder: tempfile::TempDir,
 }

@@ -199,7 +199,7 @@ fn users_of_one_engine_leave_each_other_alone() {
     let archive = engine.load(&[(&sleeper, &["imglint/owner-users:1"])]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image.tar");
-    std::fs::copy(archive.given.strip_prefix("docker-archive:").unwrap(), &file).unwrap();
+    std::fs::copy(&archive.file, &file).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let image = format!("docker-archive:{}", file.display());
     let other = |arguments: &[&str]| by_other_user(&engine, folder.path(), &[arguments, &[image.as_str()]].concat());

@@ -76,13 +76,7 @@ fn told(text: &str) -> Vec<Run> {
         } else {
             by_end(output, code, 2)
         };
-        match runs.iter_mut().find(|run| run.program == program) {
-            Some(run) => {
-                run.stages[2] = stages[2];
-                run.output.push_str(output);
-            }
-            None => runs.push(Run { program: program.to_owned(), stages, output: output.to_owned() }),
-        }
+        runs.push(Run { program: program.to_owned(), stages, output: output.to_owned() });
     }
     runs
 }
