@@ -84,8 +84,8 @@ impl Connection {
         let asked = runtime.block_on(async {
             let ask = async {
                 let docker = docker.negotiate_version().await?;
-                let version = docker.version().await?;
-                let info = docker.info().await?;
+                // Podman on Debian looks its parts up in the package database for each answer, which takes time.
+                let (version, info) = tokio::try_join!(docker.version(), docker.info())?;
                 Ok::<_, bollard::errors::Error>((docker, version, info))
             };
             tokio::time::timeout(PATIENCE, ask).await
