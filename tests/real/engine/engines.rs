@@ -71,12 +71,6 @@ impl Engine {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The processes of a container; empty if it is gone.
-    pub fn processes(&self, id: &str) -> String {
-        let output = Command::new("docker").args(["-H", &self.host, "top", id]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
     /// Gives the engine images, and gives what imglint reads them from.
     pub fn load(&self, images: &[(&TestImage, &[&str])]) -> Archive {
         let folder = match &self.user {
@@ -119,7 +113,7 @@ impl Engine {
 
     /// Asserts that, once all runs of other tests are over, no container of a run is left.
     pub fn is_left_clean(&self) {
-        let is_clean = self.is_clean_within(Duration::from_secs(120));
+        let is_clean = self.is_clean_within(Duration::from_secs(300));
         assert!(is_clean, "{}: containers are left: {}", self.name, self.docker_says(&["ps", "-a", "--filter", LABEL]));
     }
 

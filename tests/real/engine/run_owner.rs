@@ -46,9 +46,13 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 fn started(engine: &Engine, command: &mut Command, image: &str) -> (Child, String) {
     let known = running(engine, image);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // The first containers of a run end at once.
-    let sleeps = |id: &String| !known.contains(id) && engine.processes(id).contains("sleep 300");
-    let sleeping = || running(engine, image).into_iter().find(sleeps);
+    // The first containers of a run end at once. One may be gone before it is asked about.
+    let is_bash = |id: &String| {
+        let asked =
+            Command::new("docker").args(["-H", &engine.host, "inspect", "-f", "{{.Path}}", id]).output().unwrap();
+        asked.stdout.trim_ascii() == b"bash"
+    };
+    let sleeping = || running(engine, image).into_iter().find(|id| !known.contains(id) && is_bash(id));
     wait_until("bash is not running", || sleeping().is_some());
     (child, sleeping().unwrap())
 }
