@@ -159,6 +159,8 @@ pub enum PlatformChoice {
     All,
     /// The entries that satisfy this.
     Exactly(Platform),
+    /// The entries that satisfy this, as a worker of that platform takes them; if there are none, as by default.
+    AsWorker(Platform),
 }
 
 impl FromStr for PlatformChoice {

@@ -108,11 +108,15 @@ pub struct Answer {
     pub components: Vec<String>,
     /// Folders that have to be put on `PATH` to mend it; empty where that does not help.
     pub folders: Vec<String>,
+    /// The folder that what is missing has to be put into; `None` where that does not help.
+    pub root: Option<String>,
+    /// What to do about it, where only this image tells; `None` where the rule does.
+    pub fix: Option<String>,
 }
 
 impl Answer {
     fn new(outcome: Outcome, evidence: Vec<Evidence>) -> Self {
-        Self { outcome, evidence, is_lesser: false, components: Vec::new(), folders: Vec::new() }
+        Self { outcome, evidence, is_lesser: false, components: Vec::new(), folders: Vec::new(), root: None, fix: None }
     }
 
     /// The image has what the rule asks for.
@@ -165,6 +169,8 @@ impl Answer {
             }
             worst.components.extend(other.components);
             worst.folders.extend(other.folders);
+            worst.root = worst.root.or(other.root);
+            worst.fix = worst.fix.or(other.fix);
         }
         worst
     }

@@ -13,7 +13,7 @@ use include_dir::{Dir, include_dir};
 pub use error::Error;
 pub use level::{Level, NotALevel};
 pub use profile::{Overrides, Profile};
-pub use rule::{Example, FixFor, Rule, When, Wording};
+pub use rule::{Example, FixFor, FixOs, Rule, When, Wording};
 pub use table::rule_table_markdown;
 
 use crate::{spelling, toml_file};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Error, IN_EVERY_PROFILE, Level, Rule};
+use super::{Error, IN_EVERY_PROFILE, Level, Rule, When};
 use crate::parameters::{Declared, ParameterKind, Parameters};
 use crate::spelling;
 use crate::verdict::Severity;
@@ -132,7 +132,10 @@ impl Profile {
 
     /// Whether the parameters that a rule reads are there, and of the right kind.
     fn verify_parameters(&self, rule: &Rule) -> Result<(), (String, String)> {
-        let of_when = rule.when.iter().map(|when| (when.parameter.as_str(), ParameterKind::Version));
+        // Of a profile without the parameter no word of it holds.
+        let is_meant = |when: &&When| when.is.is_none() || self.parameters.contains_key(&when.parameter);
+        let kind = |when: &When| if when.is.is_some() { ParameterKind::Text } else { ParameterKind::Version };
+        let of_when = rule.when.iter().filter(is_meant).map(|when| (when.parameter.as_str(), kind(when)));
         for (name, kind) in rule.check.parameter().into_iter().chain(of_when) {
             match self.parameters.get(name) {
                 Some(parameter) if parameter.kind == kind => {}

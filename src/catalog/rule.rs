@@ -36,7 +36,10 @@ pub struct Rule {
     /// What to do about it where it is there, but off `PATH`: `{env-path}` stands for the instruction.
     #[serde(default)]
     pub fix_path: Option<String>,
-    /// What to do about it on certain distributions.
+    /// What to do about it where it is known which folder has to get it: `{root}` stands for that folder.
+    #[serde(default)]
+    pub fix_into: Option<String>,
+    /// What to do about it on certain distributions, or on Windows.
     #[serde(default)]
     pub fix_for: Vec<FixFor>,
     /// Where the target's documentation speaks of it.
@@ -51,24 +54,41 @@ pub struct Rule {
     pub examples: Vec<Example>,
 }
 
-/// A fix for certain distributions.
+/// A fix for certain distributions, or for an operating system.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FixFor {
     /// By os-release `ID`, then by `ID_LIKE`.
+    #[serde(default)]
     pub distributions: Vec<String>,
+    /// The operating system in place of distributions.
+    #[serde(default)]
+    pub os: Option<FixOs>,
     /// What to do there.
     pub fix: String,
 }
 
-/// What is different when a parameter is a certain version or a later one.
+/// An operating system with fixes of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FixOs {
+    /// Windows, of any version.
+    Windows,
+}
+
+/// What is different when a parameter is a version of a range, or a certain word. It is never different where the parameter
+/// is not given.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct When {
-    /// The profile's parameter, a version.
+    /// The profile's parameter.
     pub parameter: String,
-    /// The first version that this holds for.
-    pub at_least: String,
+    /// The word that this holds for, of a parameter that is no version.
+    pub is: Option<String>,
+    /// The first version that this holds for; `None` for the oldest.
+    pub at_least: Option<String>,
+    /// The first version that this no longer holds for; `None` if it holds for the newest.
+    pub below: Option<String>,
     /// In place of the rule's own.
     pub severity: Option<Severity>,
     /// In place of the rule's own.
@@ -122,12 +142,21 @@ impl Rule {
         if rule.id != id {
             return wrong("id", format!("{:?} is not the name of the file, which is {id:?}", rule.id));
         }
+        if rule.fix_for.iter().any(|fix| fix.distributions.is_empty() == fix.os.is_none()) {
+            return wrong("fix-for", "it needs distributions or os, and not both".to_owned());
+        }
         if !rule.docs.starts_with("https://") {
             return wrong("docs", format!("{:?} is not an https address", rule.docs));
         }
         for when in &rule.when {
-            if let Err(error) = when.at_least.parse::<Version>() {
-                return wrong("at-least", error.to_string());
+            let has_range = when.at_least.is_some() || when.below.is_some();
+            if has_range == when.is.is_some() {
+                return wrong("when", "it needs is, or at-least or below or both of these".to_owned());
+            }
+            for (field, version) in [("at-least", &when.at_least), ("below", &when.below)] {
+                if let Some(Err(error)) = version.as_ref().map(|version| version.parse::<Version>()) {
+                    return wrong(field, error.to_string());
+                }
             }
         }
         Ok(rule)
@@ -157,8 +186,14 @@ impl Rule {
 
 impl When {
     fn holds(&self, parameters: &Parameters) -> bool {
-        let at_least = self.at_least.parse::<Version>();
-        parameters.version(&self.parameter).is_some_and(|version| at_least.is_ok_and(|least| *version >= least))
+        if let Some(word) = &self.is {
+            return parameters.text(&self.parameter).as_ref() == Some(word);
+        }
+        let Some(version) = parameters.version(&self.parameter) else { return false };
+        let is = |limit: &Option<String>, holds: fn(&Version, &Version) -> bool| {
+            limit.as_ref().is_none_or(|limit| limit.parse().is_ok_and(|limit| holds(version, &limit)))
+        };
+        is(&self.at_least, |version, least| version >= least) && is(&self.below, |version, first| version < first)
     }
 }
 
@@ -171,6 +206,13 @@ impl<'a> Wording<'a> {
             fix: when.fix.as_deref().unwrap_or(self.fix),
             fix_for: if when.fix.is_some() { &[] } else { self.fix_for },
         }
+    }
+
+    /// What to do about it in an image for Windows.
+    #[must_use]
+    pub fn fix_on_windows(&self) -> &'a str {
+        let own = self.fix_for.iter().find(|fix| fix.os == Some(FixOs::Windows));
+        own.map_or(self.fix, |own| own.fix.as_str())
     }
 
     /// What to do about it on this system.

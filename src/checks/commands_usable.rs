@@ -57,7 +57,14 @@ impl CommandsUsable {
             let is_needed = broken.iter().any(|(name, command)| {
                 command.needed_by.iter().any(|step| selected.contains(step) && lacks(step, name, command))
             });
-            let answer = Answer::fail(evidence);
+            // To install anew what works already does not help.
+            let remove = |(_, command): &(&String, &Command)| {
+                let (good, bad) = command.usable_behind.as_ref().zip(command.place.path.as_ref())?;
+                Some(format!("Remove or rebuild {bad}: {good} behind it works."))
+            };
+            let lines: Option<Vec<String>> = broken.iter().map(remove).collect();
+            let fix = lines.filter(|lines| lines.len() <= MOST_TOLD).map(|lines| lines.join("\n"));
+            let answer = Answer { fix, ..Answer::fail(evidence) };
             if is_needed { answer } else { answer.lesser() }
         })
     }

@@ -75,7 +75,7 @@ fn unsupported(dotnet: &Dotnet, system: &OsRelease, standing: &Standing<'_>) -> 
 fn not_listed(dotnet: &Dotnet, system: &OsRelease, standing: &Standing<'_>) -> String {
     let release = format!(".NET {}", dotnet.version);
     let versions = list(standing.supported_versions);
-    match (standing.counts_as, &system.version_id) {
+    match (standing.counts_as, standing.version) {
         (None, _) => {
             format!("{} (ID={}) is no distribution that {release} is supported on", name_of(system), system.id)
         }

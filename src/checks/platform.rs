@@ -32,6 +32,10 @@ fn judge(wanted: &Platform, platform: &PlatformFact) -> Answer {
     if is.satisfies(wanted) {
         return Answer::pass();
     }
+    // A worker never pulls what is for others if there is an entry for itself.
+    if platform.is_one_of_all && platform.offered.iter().any(|offered| offered.satisfies(wanted)) {
+        return Answer::not_applicable(format!("the worker is {wanted} and takes another entry of the index"));
+    }
     let place = Place::field(if is.os == wanted.os { "architecture" } else { "os" });
     let mut evidence = vec![place.says(format!("the image is for {is}, the worker is {wanted}"))];
     if let Some(other) = platform.offered.iter().find(|offered| offered.satisfies(wanted)) {

@@ -36,8 +36,18 @@ impl Present {
             if presence.present {
                 return Answer::pass();
             }
-            let statement = format!("there are no {name} in {}", list(&presence.looked_in));
-            Answer::fail([presence.place.says(statement)]).needing(vec![self.component.clone()])
+            let looked_in =
+                if presence.looked_in.is_empty() { "any place".to_owned() } else { list(&presence.looked_in) };
+            let statement = presence.place.says(format!("there are no {name} in {looked_in}"));
+            match &presence.usual {
+                // They are installed: what leads away from them is what is wrong.
+                Some(usual) => {
+                    let there = usual.says("they are here, but variables of the image lead elsewhere");
+                    let fix = "Correct or remove the variables with ENV: what they name has to be in the image.";
+                    Answer { fix: Some(fix.to_owned()), ..Answer::fail([statement, there]) }
+                }
+                None => Answer::fail([statement]).needing(vec![self.component.clone()]),
+            }
         })
     }
 }

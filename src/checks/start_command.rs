@@ -43,7 +43,7 @@ impl StartCommand {
             if is_windows && self.setting == StartSetting::Cmd && is_base_command(&setting.value) {
                 return repeated(setting);
             }
-            if is_empty(&setting.value) || (!is_windows && self.is_only_shell(&setting.value)) {
+            if is_empty(&setting.value) || self.is_only_shell(&setting.value) {
                 Answer::pass()
             } else {
                 fail(field, name, setting)
@@ -51,28 +51,134 @@ impl StartCommand {
         })
     }
 
-    /// Whether the words start a shell and nothing in it: `bash`, or `/bin/sh -c bash` of the shell form.
+    /// Whether the words start a shell and give it nothing to do: `bash`, `/bin/sh -l`, `env bash`, `/bin/sh -c bash`.
     fn is_only_shell(&self, words: &[String]) -> bool {
-        match words {
-            [only] => self.is_shell(only) || self.is_shell_form(&only.split_whitespace().collect::<Vec<_>>()),
-            words => self.is_shell_form(&words.iter().map(String::as_str).collect::<Vec<_>>()),
-        }
-    }
-
-    fn is_shell_form(&self, words: &[&str]) -> bool {
-        match words {
-            [shell, flags @ .., inner] => {
-                let is_flag = |flag: &&str| ["-c", "/c", "/s"].contains(&flag.to_ascii_lowercase().as_str());
-                self.is_shell(shell) && !flags.is_empty() && flags.iter().all(is_flag) && self.is_shell(inner.trim())
+        // Windows takes a single word for a command line; elsewhere no program has such a name.
+        let mut words = match words {
+            [line] if line.contains(char::is_whitespace) => line.split_whitespace().map(str::to_owned).collect(),
+            words => words.to_vec(),
+        };
+        for _ in 0..MOST_SHELLS {
+            let Some((program, arguments)) = words.split_first() else { return false };
+            let rest = match base_name(program).as_str() {
+                "env" => after_env(arguments),
+                "exec" | "busybox" => Some(arguments.to_vec()),
+                _ if !self.is_shell(program) => None,
+                name => match after_shell(arguments, name.starts_with("cmd")) {
+                    Started::Nothing => return true,
+                    Started::Line(line) => plain_words(&line),
+                    Started::Something => None,
+                },
+            };
+            match rest {
+                Some(rest) => words = rest,
+                None => return false,
             }
-            _ => false,
         }
+        false
     }
 
     fn is_shell(&self, word: &str) -> bool {
-        let name = word.rsplit(['/', '\\']).next().unwrap_or_default();
-        self.shells.iter().any(|shell| shell.eq_ignore_ascii_case(name))
+        self.shells.contains(&base_name(word))
     }
+}
+
+/// How many programs may start one another before the last shell.
+const MOST_SHELLS: usize = 8;
+
+/// What a shell is given to do.
+enum Started {
+    /// It reads commands from its input.
+    Nothing,
+    /// A line of commands.
+    Line(String),
+    /// A file of commands, or an option that may lead to something.
+    Something,
+}
+
+/// The file name in lower case.
+fn base_name(word: &str) -> String {
+    word.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// What the arguments of a shell make it do.
+fn after_shell(arguments: &[String], is_cmd: bool) -> Started {
+    const LONG: [&str; 12] = [
+        "--login",
+        "--interactive",
+        "--norc",
+        "--noprofile",
+        "--posix",
+        "--restricted",
+        "--verbose",
+        "-login",
+        "-interactive",
+        "-nologo",
+        "-noexit",
+        "-noprofile",
+    ];
+    let mut is_command = false;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let option = argument.to_ascii_lowercase();
+        // All of these only change how the commands of cmd.exe are read.
+        let of_cmd = is_cmd && ["/s", "/d", "/q", "/a", "/u"].contains(&option.as_str());
+        if of_cmd || LONG.contains(&option.as_str()) || ["-", "--", ""].contains(&option.as_str()) {
+            continue;
+        }
+        let for_cmd = is_cmd && ["/c", "/k"].contains(&option.as_str());
+        if for_cmd || ["-command", "--command"].contains(&option.as_str()) {
+            is_command = true;
+            continue;
+        }
+        match option.strip_prefix(['-', '+']) {
+            // Letters of options, of which -o takes a name and -c the line that follows all options.
+            Some(letters) if letters.len() <= 4 && letters.chars().all(|letter| letter.is_ascii_lowercase()) => {
+                is_command |= letters.contains('c');
+                if letters.contains('o') {
+                    rest.next();
+                }
+            }
+            Some(_) => return Started::Something,
+            // What follows the line is its parameters, but for cmd.exe, which takes all words together.
+            None if is_command => {
+                let words: Vec<&str> = std::iter::once(argument).chain(rest).map(String::as_str).collect();
+                return Started::Line(if is_cmd { words.join(" ") } else { argument.clone() });
+            }
+            None => return Started::Something,
+        }
+    }
+    if is_command { Started::Something } else { Started::Nothing }
+}
+
+/// What env starts, if it does so with plain arguments.
+fn after_env(arguments: &[String]) -> Option<Vec<String>> {
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "-i" | "-" | "--ignore-environment" | "--" => {}
+            "-u" | "--unset" | "-C" | "--chdir" => {
+                rest.next();
+            }
+            "-S" | "--split-string" => {
+                let mut words = plain_words(rest.next()?)?;
+                words.extend(rest.cloned());
+                return after_env(&words);
+            }
+            word if word.starts_with('-') => return None,
+            word if word.contains('=') => {}
+            program => return Some(std::iter::once(program.to_owned()).chain(rest.cloned()).collect()),
+        }
+    }
+    None
+}
+
+/// The words of a line that does no more than start a program; `None` of any other.
+fn plain_words(line: &str) -> Option<Vec<String>> {
+    let is_more = line.contains(|character| ";&|<>()$`*?[]{}~#!\n".contains(character));
+    // Windows separates folders by what is an escape elsewhere.
+    let plain = line.replace('\\', "/");
+    if is_more { None } else { shlex::split(&plain).filter(|words| !words.is_empty()) }
 }
 
 /// Engines take a list of one empty word for a reset.
@@ -110,7 +216,7 @@ mod tests {
     use super::*;
 
     fn is_only_shell(words: &[&str]) -> bool {
-        let shells = ["bash", "sh", "cmd", "cmd.exe"].map(str::to_owned).into();
+        let shells = ["bash", "sh", "dash", "ash", "zsh", "fish", "pwsh", "cmd", "cmd.exe"].map(str::to_owned).into();
         let check = StartCommand { setting: StartSetting::Cmd, shells };
         check.is_only_shell(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
     }
@@ -121,9 +227,26 @@ mod tests {
             &["bash"][..],
             &["/bin/bash"],
             &["/usr/local/bin/SH"],
+            &["bash", "-l"],
+            &["/bin/bash", "--login"],
+            &["/bin/bash", "-il"],
+            &["/bin/sh", "-i"],
+            &["bash", "--login", "-i", "--norc"],
+            &["/bin/dash"],
+            &["/bin/ash"],
+            &["/usr/bin/zsh", "-l"],
+            &["/usr/bin/env", "bash"],
+            &["env", "-i", "TERM=xterm", "bash", "-l"],
+            &["env", "-S", "bash -l"],
+            &["busybox", "sh"],
             &[r"c:\windows\system32\cmd.exe"],
             &["/bin/sh", "-c", "bash"],
+            &["/bin/sh", "-c", "exec /bin/bash -l"],
+            &["/bin/bash", "-o", "pipefail", "-c", "bash"],
+            &["/bin/bash", "-eo", "pipefail", "-c", "bash -l"],
             &["/bin/sh", "-c", "/bin/bash "],
+            &["bash -l"],
+            &["pwsh", "-NoLogo", "-NoExit"],
             &["cmd", "/S", "/C", "cmd.exe"],
             &["cmd /S /C cmd.exe"],
         ] {
@@ -136,9 +259,20 @@ mod tests {
         for words in [
             &["bash", "-c", "npm start"][..],
             &["/bin/sh", "-c", "bash run.sh"],
+            &["/bin/sh", "-c", "nginx; bash"],
+            &["/bin/sh", "-c", "bash -c 'npm start'"],
+            &["/bin/sh", "-c", "$SHELL"],
+            &["/bin/sh", "-c"],
             &["bash", "run.sh"],
-            &["/bin/bash", "-l"],
-            &["powershell.exe"],
+            &["bash", "--rcfile", "/start.sh"],
+            &["bash", "--init-file=/start.sh"],
+            &["bash", "-l", "run.sh"],
+            &["/usr/bin/env", "python3"],
+            &["/usr/bin/env", "--block-signal", "bash"],
+            &["env"],
+            &["pwsh", "-File", "run.ps1"],
+            &["pwsh", "-Command", "Start-Service"],
+            &["cmd", "/C", "run.bat"],
             &["bashful"],
             &["npm", "start"],
         ] {

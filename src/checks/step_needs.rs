@@ -95,7 +95,12 @@ fn fail(failed: &[&StepProblem], path: Option<&SearchPath>) -> Answer {
     };
     let folders = collect(|problem| &problem.folders);
     let components = collect(|problem| &problem.components);
-    let answer = Answer::fail(evidence).needing(components).with_folders(folders);
+    let root = failed.iter().find_map(|problem| problem.root.clone());
+    let shadowed = failed.iter().find_map(|problem| problem.shadowed.as_ref());
+    let fix = shadowed.map(|(good, bad)| {
+        format!("Remove or rebuild {bad}: it comes first on PATH and cannot be run, and {good} behind it works.")
+    });
+    let answer = Answer { root, fix, ..Answer::fail(evidence).needing(components).with_folders(folders) };
     if failed.iter().all(|problem| problem.lesser) { answer.lesser() } else { answer }
 }
 

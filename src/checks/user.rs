@@ -19,6 +19,15 @@ pub struct UserIs {
 
 impl UserIs {
     pub(super) fn judge(&self, facts: &Facts) -> Answer {
+        if let Some(windows) = facts.windows.known() {
+            return match &windows.user_without_mounts {
+                Some(user) => Answer::fail([user.place.says(format!(
+                    "containers run as {}, which is refused folders that are mounted from the host: \"Access is denied\"",
+                    user.value
+                ))]),
+                None => Answer::pass(),
+            };
+        }
         when_known(&facts.user, &Place::field("config.User"), |user| match user.uid {
             Some(uid) if uid == self.uid => Answer::pass(),
             None if user.given.is_empty() && self.uid == 0 => Answer::pass(),

@@ -145,9 +145,7 @@ impl WindowsHost {
             }
             let Some(build) = found.build else { return Answer::unknown(&place, not_known(found)) };
             let image = WindowsBuild { build, revision: found.revision };
-            let own = found.version.as_deref().unwrap_or_default();
-            let takes_other =
-                |name: &String| found.hosts.iter().any(|fact| fact.host == *name && fact.takes_other(own));
+            let takes_other = |name: &String| found.hosts.iter().any(|fact| fact.host == *name && fact.takes_other());
             if hosts.iter().all(takes_other) {
                 return Answer::not_applicable("the hosts take other entries of the index");
             }

@@ -18,7 +18,7 @@ use crate::facts::programs::{PAYLOAD_FOLDER, Payload, Wanted};
 use crate::image;
 use crate::lint::{self, Judgement};
 use crate::parameters::Parameters;
-use crate::platform::PlatformChoice;
+use crate::platform::{Platform, PlatformChoice};
 use crate::report::{ImageResult, Report, ReportFormat};
 use crate::verdict::{Outcome, Verdict};
 
@@ -27,6 +27,8 @@ pub(super) struct Target {
     name: String,
     pub(super) profile: Profile,
     parameters: Parameters,
+    /// Whether the command line or the configuration says what workers are.
+    has_own_worker: bool,
     pub(super) overrides: Overrides,
 }
 
@@ -48,6 +50,7 @@ impl Target {
         let implied = implied.filter(|(key, _)| profile.parameters.contains_key(key));
         let mut set: Vec<(&str, &str)> =
             implied.iter().chain(set).map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let has_own_worker = set.iter().any(|(key, _)| ["worker", "host"].contains(key));
         let mut parameters = profile.parameters(&set)?;
         // A pod needs what its runner needs, whatever the steps.
         if parameters.text("target").as_deref() == Some("kubernetes") {
@@ -58,7 +61,12 @@ impl Target {
             parameters = profile.parameters(&set)?;
         }
         let overrides = profile.overrides(rules)?;
-        Ok(Self { name: profile.id.clone(), profile, parameters, overrides })
+        Ok(Self { has_own_worker, name: profile.id.clone(), profile, parameters, overrides })
+    }
+
+    /// The platform of its workers, if it was said.
+    pub(super) fn worker(&self) -> Option<Platform> {
+        self.has_own_worker.then(|| self.parameters.platform("worker").cloned()).flatten()
     }
 
     /// The parameters for an image: some have another default on its operating system.
@@ -189,11 +197,20 @@ fn wanted<'a>(
     parameters: impl IntoIterator<Item = &'a Parameters>,
 ) -> Result<Wanted, Failure> {
     let mut wanted = Wanted { paths: arguments.program.clone(), ..Wanted::default() };
+    let mut users: Vec<Option<String>> = Vec::new();
     for parameters in parameters {
         add(&mut wanted.releases, parameters.texts("dotnet"));
         add(&mut wanted.hosts, parameters.texts("host"));
         add(&mut wanted.steps, parameters.on("windows").texts("steps"));
+        users.push(parameters.text("user"));
     }
+    users.dedup();
+    if users.len() > 1 {
+        return Err(Failure(
+            "the parameter `user` has to be the same for all profiles that an image is checked for".to_owned(),
+        ));
+    }
+    wanted.user = users.pop().flatten();
     let payload = arguments.payload.as_ref().map(|folder| {
         let index =
             image::mounted_folder(folder, PAYLOAD_FOLDER).map_err(|error| Failure(format!("--payload: {error}")))?;

@@ -25,6 +25,7 @@ use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
 use crate::layer::LayerIndex;
 use crate::panics::caught;
 use crate::parameters::size;
+use crate::platform::PlatformChoice;
 use crate::printable::excerpt;
 use crate::reference::{ImageReference, NotAReference};
 use crate::report::{ImageReport, LayerRead};
@@ -113,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<ReadImage>> {
-        let choice = self.arguments.platform.clone().unwrap_or_default();
+        let choice = self.arguments.platform.clone().or_else(|| self.of_workers()).unwrap_or_default();
         let progress = Reading::of(&reference.given);
         let opened = image::open(reference, &self.options, &choice)?;
         let images = opened.source.images(&choice)?;
@@ -138,6 +139,13 @@ impl<'a> Reader<'a> {
             })
         });
         read.collect()
+    }
+
+    /// The entry that workers take, if it was said what they are, and all of them are alike.
+    fn of_workers(&self) -> Option<PlatformChoice> {
+        let mut workers = self.targets.iter().map(Target::worker);
+        let first = workers.next()??;
+        workers.all(|other| other.as_ref() == Some(&first)).then_some(PlatformChoice::AsWorker(first))
     }
 
     /// The facts, what was read of each layer, and how many bytes came from elsewhere than the source.

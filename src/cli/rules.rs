@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::args::{ExplainArguments, RulesArguments};
 use super::{Failure, print};
-use crate::catalog::{Catalog, Profile, Rule, rule_table_markdown};
+use crate::catalog::{Catalog, FixOs, Profile, Rule, rule_table_markdown};
 use crate::config::{EXPIRED, EXPIRED_FIX, EXPIRED_TITLE};
 use crate::verdict::Outcome;
 
@@ -84,12 +84,20 @@ fn explanation(rule: &Rule) -> String {
     section("Why", &rule.why);
     section("Fix", &rule.fix);
     for fix in &rule.fix_for {
-        section(&format!("Fix on {}", fix.distributions.join(", ")), &fix.fix);
+        let on = fix.os.map_or_else(|| fix.distributions.join(", "), |FixOs::Windows| "Windows".to_owned());
+        section(&format!("Fix on {on}"), &fix.fix);
     }
     for when in &rule.when {
         let severity = when.severity.map(|severity| format!(" ({severity})")).unwrap_or_default();
         let text: Vec<&str> = [&when.title, &when.why, &when.fix].into_iter().flatten().map(String::as_str).collect();
-        section(&format!("With {} {} or later{severity}", when.parameter, when.at_least), &text.join("\n\n"));
+        let range = match (&when.at_least, &when.below) {
+            _ if when.is.is_some() => when.is.clone().unwrap_or_default(),
+            (Some(least), Some(first)) => format!("{least} or later, before {first}"),
+            (Some(least), None) => format!("{least} or later"),
+            (None, Some(first)) => format!("before {first}"),
+            (None, None) => String::new(),
+        };
+        section(&format!("With {} {range}{severity}", when.parameter), &text.join("\n\n"));
     }
     let examples: Vec<String> =
         rule.examples.iter().map(|example| format!("  {:<14} {}", outcome(example.outcome), example.name)).collect();

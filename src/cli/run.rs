@@ -93,6 +93,10 @@ impl<'a> Runner<'a> {
         for stage in &mut report.stages {
             leave_out_of_place(stage, &image.facts, has_probes);
         }
+        let form = report.form;
+        for stage in &mut report.stages {
+            leave_open_what_gains_privileges(stage, form, &image.facts);
+        }
         leave_out_what_is_not_needed(&mut report, &needs(&parameters));
         let ran = Ran {
             tested: engine::answers(&report).into_iter().map(|answer| tested(answer, target, &parameters)).collect(),
@@ -141,6 +145,7 @@ impl<'a> Runner<'a> {
             } else {
                 Form::OldWorker
             },
+            user: parameters.text("user"),
             has_network: self.arguments.run_network,
             is_root: image.facts.user.known().is_none_or(|user| user.uid.is_none_or(|uid| uid == 0)),
             limit: self.arguments.run_timeout,
@@ -243,6 +248,34 @@ fn leave_out_of_place(stage: &mut StageReport, facts: &Facts, has_probes: bool) 
     }
 }
 
+/// Takes back what a stage says of a program that the kernel would start with more than its caller has, or refuse. A run
+/// allows no new privileges, so the program starts otherwise than in the target's container.
+fn leave_open_what_gains_privileges(stage: &mut StageReport, form: Form, facts: &Facts) {
+    if ["pull", "create", "cleanup"].contains(&stage.name.as_str()) {
+        return;
+    }
+    let mut names = match stage.name.as_str() {
+        "variables" | "artifact" => vec!["bash", "openssl"],
+        "variables:python3" => vec!["python3"],
+        name => name.strip_prefix("shell:").or_else(|| name.strip_prefix("tool:")).into_iter().collect(),
+    };
+    // Everything in a pod is started by these.
+    if form == Form::Pod {
+        names.extend(["sh", "bash"]);
+    }
+    let commands = facts.commands.known();
+    let is_privileged =
+        |name: &&str| commands.and_then(|commands| commands.get(*name)).is_some_and(|command| command.is_privileged);
+    let Some(name) = names.iter().copied().find(|name| is_privileged(name)).map(str::to_owned) else { return };
+    if matches!(stage.outcome, Outcome::Pass | Outcome::Fail) {
+        let said = if stage.output.is_empty() { String::new() } else { format!(": {}", stage.output) };
+        stage.output = format!(
+            "{name} is set-user-ID, set-group-ID or has file capabilities, which a run does not allow to take effect{said}"
+        );
+        (stage.outcome, stage.observed) = (Outcome::Unknown, false);
+    }
+}
+
 /// Takes back that a tool was not found where another one does as well.
 fn leave_out_what_is_not_needed(report: &mut RunReport, needs: &[&Need]) {
     let found: Vec<String> = report
@@ -290,4 +323,32 @@ fn tested(answer: RunAnswer, target: &Target, parameters: &Parameters) -> Tested
         tested.explained_by.push("command-unusable".to_owned());
     }
     tested
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Command, Fact};
+
+    #[test]
+    fn a_program_that_gains_privileges_leaves_its_stage_open() {
+        let commands = ["bash", "openssl", "kubectl"]
+            .map(|name| (name.to_owned(), Command { is_privileged: name == "kubectl", ..Command::default() }));
+        let facts = Facts { commands: Fact::Known(commands.into()), ..Facts::default() };
+        let outcome = |name: &str, before: Outcome, form: Form| {
+            let mut stage = StageReport::new(name, before, "").seen();
+            leave_open_what_gains_privileges(&mut stage, form, &facts);
+            (stage.outcome, stage.observed)
+        };
+        assert_eq!(outcome("tool:kubectl", Outcome::Pass, Form::Worker), (Outcome::Unknown, false));
+        assert_eq!(outcome("tool:kubectl", Outcome::Fail, Form::Worker), (Outcome::Unknown, false));
+        assert_eq!(outcome("tool:kubectl", Outcome::NotApplicable, Form::Worker), (Outcome::NotApplicable, true));
+        assert_eq!(outcome("shell:bash", Outcome::Pass, Form::Worker), (Outcome::Pass, true));
+        assert_eq!(outcome("start", Outcome::Pass, Form::Pod), (Outcome::Pass, true));
+        let bash = Command { is_privileged: true, ..Command::default() };
+        let facts = Facts { commands: Fact::Known([("bash".to_owned(), bash)].into()), ..Facts::default() };
+        let mut stage = StageReport::new("start", Outcome::Pass, "").seen();
+        leave_open_what_gains_privileges(&mut stage, Form::Pod, &facts);
+        assert_eq!(stage.outcome, Outcome::Unknown, "a pod starts everything by bash");
+    }
 }

@@ -68,7 +68,7 @@ pub fn run(connection: &Connection, plan: &Plan) -> RunReport {
         home: &home,
         report: &mut report,
         image: String::new(),
-        user: None,
+        user: plan.user.clone(),
         variant: None,
         modes: Modes::TENTACLE,
         limits: Limits::default(),
@@ -115,7 +115,7 @@ pub(super) struct Run<'a> {
     report: &'a mut RunReport,
     image: String,
     /// `UID:GID` in place of the image's own user.
-    user: Option<&'static str>,
+    user: Option<String>,
     /// What is otherwise than in the usual form.
     pub variant: Option<&'static str>,
     modes: Modes,
@@ -139,7 +139,7 @@ impl<'a> Run<'a> {
     fn all(&mut self) -> Result<(), Stopped> {
         self.fetch()?;
         if self.plan.form == Form::Pod {
-            self.user = Some(ROOT);
+            self.user.get_or_insert_with(|| ROOT.to_owned());
         }
         let has_probe = self.has_probe();
         if has_probe {
@@ -153,7 +153,11 @@ impl<'a> Run<'a> {
             Form::Pod => {
                 // Volumes of pods are open to the pod's group.
                 self.modes = Modes::POD;
-                (self.user, self.variant) = (Some(POD_USER), Some(AS_POD_USER));
+                // Whoever names the user asks about no other one.
+                if self.plan.user.is_some() {
+                    return Ok(());
+                }
+                (self.user, self.variant) = (Some(POD_USER.to_owned()), Some(AS_POD_USER));
                 if has_probe {
                     self.start_of_pod()?;
                 }
@@ -231,8 +235,11 @@ impl<'a> Run<'a> {
             working_dir: self.home.work(),
             files,
             has_network: self.plan.has_network,
-            user: self.user.map(str::to_owned),
-            is_root: self.user.map_or(self.plan.is_root, |user| user == ROOT),
+            user: self.user.clone(),
+            is_root: match &self.user {
+                Some(user) if self.plan.user.is_none() => user == ROOT,
+                _ => self.plan.is_root,
+            },
             is_dotnet: false,
         };
         if self.report.command.is_empty() {

@@ -23,7 +23,9 @@ pub struct Plan {
     pub form: Form,
     /// Whether containers have a network.
     pub has_network: bool,
-    /// Whether the image's user is root.
+    /// The user that containers are started as, in place of the image's own.
+    pub user: Option<String>,
+    /// Whether that user is root.
     pub is_root: bool,
     /// How long the image's containers may run, all together.
     pub limit: Duration,

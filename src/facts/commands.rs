@@ -1,25 +1,29 @@
 //! Looks commands up on `PATH` as the kernel would start them: the first executable hit, its architecture, its
 //! interpreter, and the libraries that it needs.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::programs::{Level, Surroundings, starts};
+use super::off_path::folders_of;
+use super::programs::{Level, Surroundings, privileges, starts};
 use super::search_path::{depends_on_work_folder, searched};
-use super::starting::refused;
+use super::starting::{refused, started};
 use super::versions::Versions;
 use super::{Command, CommandState, InBash, Program, SearchPath};
-use crate::layer::path::{absolute, join};
+use crate::layer::path::{absolute, join, parent_and_name};
 use crate::layer::{ElfSummary, Kind};
 use crate::linker::Loaders;
 use crate::printable::excerpt;
 use crate::rootfs::{Access, Missing, Node};
 use crate::tables::steps::steps;
+use crate::tables::tools::tools;
 use crate::verdict::{Outcome, Place};
 
 /// Shells and package managers that are looked for beside the commands that steps need.
-const LOOKED_FOR: &[&str] =
-    &["apk", "apt-get", "ash", "dash", "dnf", "java", "microdnf", "sh", "tdnf", "yum", "zsh", "zypper"];
+const LOOKED_FOR: &[&str] = &[
+    "apk", "apt-get", "ash", "dash", "dnf", "emerge", "java", "microdnf", "pacman", "sh", "tdnf", "yum", "zsh",
+    "zypper",
+];
 /// The most folders of `PATH` that are searched.
 const MOST_FOLDERS: usize = 300;
 /// The most commands of `PATH` that are looked into: several times what the largest real images have.
@@ -37,6 +41,8 @@ pub struct CommandSearch<'a> {
     pub(super) known: RefCell<HashMap<String, Option<Stop>>>,
     /// The scripts that are being followed, each for the one before it.
     pub(super) following: RefCell<Vec<String>>,
+    /// Folders with shims of managers that are gone, and the managers.
+    dead_shims: OnceCell<Vec<(String, String)>>,
 }
 
 /// Who starts a command, which decides what becomes of a file that the kernel does not start.
@@ -118,7 +124,8 @@ impl<'a> CommandSearch<'a> {
         let folders = searched(path).take(MOST_FOLDERS).map(folder).collect();
         let loaders = Loaders::new(around.rootfs);
         let (known, following) = (RefCell::default(), RefCell::default());
-        Self { around, path, folders, versions, environment, loaders, known, following }
+        let dead_shims = OnceCell::new();
+        Self { around, path, folders, versions, environment, loaders, known, following, dead_shims }
     }
 
     /// Every command on `PATH`, and those that are looked for and missing. Of commands that nobody asked for only the
@@ -146,6 +153,11 @@ impl<'a> CommandSearch<'a> {
             let mut command = self.look_up(name, Caller::Execve);
             command.in_bash = self.in_bash(name, &command, bash);
             command.hides = self.hidden(name, &command);
+            if command.state == CommandState::Unusable {
+                let is_usable = |path: &&String| self.at(path, Caller::Execve).state == CommandState::Usable;
+                command.usable_behind = command.hides.iter().find(is_usable).cloned();
+            }
+            command.is_privileged = command.real_path().is_some_and(|path| self.is_privileged(&path));
             command.version = command.real_path().map(|path| self.versions.of(name, &path));
             commands.insert(name.to_owned(), command);
         }
@@ -264,6 +276,7 @@ impl<'a> CommandSearch<'a> {
     }
 
     fn hit(&self, path: &str, node: &Node<'_>, stopped: Option<Stop>) -> Command {
+        let stopped = stopped.or_else(|| self.dead_shim(node));
         let place: Place = self.around.rootfs.place(path, node);
         let target = (node.path != path).then(|| absolute(&node.path));
         let state = stopped.as_ref().map_or(CommandState::Usable, Stop::state);
@@ -275,6 +288,21 @@ impl<'a> CommandSearch<'a> {
             _ => stopped.why,
         });
         Command { state, place, target, why, program: program(node), is_for_shells, ..Command::default() }
+    }
+
+    /// Whether the kernel starts the program of a command with more than its caller has, or refuses to.
+    fn is_privileged(&self, path: &str) -> bool {
+        let Ok(node) = self.around.rootfs.find(path) else { return false };
+        let Ok(started) = started(self.around, path, &node) else { return false };
+        privileges(self.around.user, &started.program).map_or(true, |privileges| privileges.is_secure)
+    }
+
+    /// Why a script that only starts a manager of tools does nothing: the manager is gone.
+    fn dead_shim(&self, node: &Node<'_>) -> Option<Stop> {
+        node.detail()?.interpreter_line.as_ref()?;
+        let folders = self.dead_shims.get_or_init(|| dead_shims(self.around));
+        let (_, manager) = folders.iter().find(|(folder, _)| folder == parent_and_name(&node.path).0)?;
+        Some(Stop::fails(format!("{} is a shim of {manager}, which is not in the image", absolute(&node.path))))
     }
 
     /// Other files of that name, in later folders of `PATH`, which nobody gets to see.
@@ -324,6 +352,28 @@ impl Command {
         let place = Place { instruction: None, ..self.place };
         Self { place, target: None, program: None, ..self }
     }
+}
+
+/// The folders with the shims of managers whose program no layer has, each with its manager.
+fn dead_shims(around: &Surroundings<'_>) -> Vec<(String, String)> {
+    let rootfs = around.rootfs;
+    let mut found = Vec::new();
+    for manager in tools().map(|table| table.manager.as_slice()).unwrap_or_default() {
+        let Some((shims, program)) = manager.shims.as_ref().zip(manager.shim_of.as_ref()) else { continue };
+        let folders = folders_of(around, manager).into_iter().filter(|folder| folder.ends_with(&format!("/{shims}")));
+        let folders: Vec<String> = folders.filter_map(|folder| Some(rootfs.find(&folder).ok()?.path)).collect();
+        let has_program = || {
+            let is_it = |path: &String| parent_and_name(path).1 == program && rootfs.find(path).is_ok();
+            rootfs.files_named(program).iter().filter(|path| is_it(path)).any(|path| {
+                // A shim of the manager is not the manager.
+                !folders.iter().any(|folder| folder == parent_and_name(path).0)
+            })
+        };
+        if !folders.is_empty() && !has_program() {
+            found.extend(folders.into_iter().map(|folder| (folder, manager.name.clone())));
+        }
+    }
+    found
 }
 
 /// The names of the commands that can be run.

@@ -6,14 +6,15 @@ use super::commands::CommandSearch;
 use super::programs::{self, Surroundings, Wanted};
 use super::steps::Available;
 use super::{
-    ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SearchPath, SizeFacts, bash_start,
-    configuration, java, libc, off_path, os_release, search_path, shell_files, start, steps, system_files, user,
-    windows,
+    ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SearchPath, Setting, SizeFacts,
+    bash_start, configuration, java, libc, off_path, os_release, search_path, shell_files, start, steps, system_files,
+    user, windows,
 };
 use crate::image::{Image, Layer, ManifestKind, SourceKind};
 use crate::reference::Name;
 use crate::rootfs::Rootfs;
 use crate::rootfs::windows::WindowsFiles;
+use crate::verdict::Place;
 
 /// How an image's layers are looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,11 @@ pub fn gather(image: &Image, source: SourceKind, name: Option<&Name>, content: C
             || Fact::not_applicable("the image was not named as a registry names it"),
             |name| Fact::Known(reference(name)),
         ),
-        platform: Fact::Known(PlatformFact { is: image.platform.clone(), offered: image.offered.clone() }),
+        platform: Fact::Known(PlatformFact {
+            is: image.platform.clone(),
+            offered: image.offered.clone(),
+            is_one_of_all: image.is_one_of_all,
+        }),
         manifest: match image.manifest {
             ManifestKind::None => Fact::not_applicable("there is no manifest here"),
             kind => Fact::Known(ManifestFact { kind, media_types: image.media_types.clone() }),
@@ -84,7 +89,8 @@ pub fn gather(image: &Image, source: SourceKind, name: Option<&Name>, content: C
         Content::Linux(rootfs) => inside(&mut facts, image, &settings, rootfs, wanted),
         Content::Windows(files) => {
             Nothing::NotApplicable(&why).inside(&mut facts);
-            let found = windows::collect(image, configured, files, wanted);
+            let found = windows::collect(image, configured, &settings, files, wanted);
+            facts.start_refused = found.start_refused;
             facts.windows = Fact::Known(found.windows);
             facts.commands = found.commands;
             facts.steps = found.steps;
@@ -101,7 +107,8 @@ fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootf
     facts.os_release = os_release::os_release(rootfs);
     facts.ca_certificates = Fact::Known(system_files::ca_certificates(rootfs, settings));
     facts.time_zones = Fact::Known(system_files::time_zones(rootfs, settings));
-    facts.user = user::user(&settings.user, rootfs);
+    let given = wanted.user.as_ref().map(|user| Setting { value: user.clone(), place: Place::field("--set user") });
+    facts.user = user::user(given.as_ref().unwrap_or(&settings.user), rootfs);
     facts.start_refused = start::refusals(settings, &facts.user, rootfs);
     // Engines take such an image for one of their own architecture, whichever that is.
     if image.platform.architecture.is_empty() {

@@ -180,6 +180,9 @@ pub struct PlatformFact {
     pub is: Platform,
     /// The platforms of the index that the image was chosen from; empty if there was none.
     pub offered: Vec<Platform>,
+    /// Whether all of these are checked, this one among them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_one_of_all: bool,
 }
 
 /// The manifest's kind and media types.
@@ -219,6 +222,8 @@ pub struct OsRelease {
     pub version_id: Option<String>,
     /// `VERSION_CODENAME`.
     pub version_codename: Option<String>,
+    /// `PLATFORM_ID`: which distribution's modules fit, such as `platform:el9`.
+    pub platform_id: Option<String>,
     /// `PRETTY_NAME`.
     pub pretty_name: Option<String>,
     /// The file.
@@ -229,7 +234,12 @@ impl OsRelease {
     /// As tables look it up.
     #[must_use]
     pub fn system(&self) -> System<'_> {
-        System { id: &self.id, id_like: &self.id_like, version: self.version_id.as_deref() }
+        System {
+            id: &self.id,
+            id_like: &self.id_like,
+            version: self.version_id.as_deref(),
+            platform: self.platform_id.as_deref(),
+        }
     }
 }
 
@@ -411,9 +421,16 @@ pub struct Command {
     /// Files of the same name in later folders of `PATH`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hides: Vec<String>,
+    /// The first of those that can be run, of a command that cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usable_behind: Option<String>,
     /// The types of steps that need it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needed_by: Vec<String>,
+    /// Whether the kernel starts it with more than its caller has, or refuses to: set-user-ID, set-group-ID or file
+    /// capabilities. Where new privileges are not allowed it is started otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_privileged: bool,
     /// What scripts of bash get for it, where that is something else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_bash: Option<InBash>,

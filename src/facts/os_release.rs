@@ -35,6 +35,7 @@ fn parse(text: &str) -> OsRelease {
             "ID_LIKE" => release.id_like = value.split_whitespace().map(str::to_owned).collect(),
             "VERSION_ID" => release.version_id = filled,
             "VERSION_CODENAME" => release.version_codename = filled,
+            "PLATFORM_ID" => release.platform_id = filled,
             "PRETTY_NAME" => release.pretty_name = filled,
             _ => {}
         }

@@ -35,8 +35,13 @@ pub fn refusals(settings: &ConfigurationFacts, user: &Fact<User>, rootfs: &Rootf
     };
     let mut found = Vec::new();
     if let Some(why) = &user.refused {
-        let what =
-            if user.given.is_empty() { "USER is not set".to_owned() } else { format!("USER is {:?}", user.given) };
+        let what = if user.given.is_empty() {
+            "USER is not set".to_owned()
+        } else if user.place.field.as_deref() == Some("--set user") {
+            format!("the user is {:?}", user.given)
+        } else {
+            format!("USER is {:?}", user.given)
+        };
         let statement = format!("{what}, but {why}");
         found.push(Refusal { statement, place: or_field(&user.place, "config.User") });
     }

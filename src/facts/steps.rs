@@ -48,6 +48,12 @@ pub struct StepProblem {
     pub components: Vec<String>,
     /// Folders that have it, but are not on `PATH`.
     pub folders: Vec<String>,
+    /// A command that works and the one before it on `PATH` that does not.
+    #[serde(skip)]
+    pub shadowed: Option<(String, String)>,
+    /// The folder that it has to be put into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
 }
 
 impl Default for StepFact {
@@ -67,6 +73,8 @@ impl Default for StepProblem {
             place: Place::default(),
             components: Vec::new(),
             folders: Vec::new(),
+            shadowed: None,
+            root: None,
         }
     }
 }
@@ -176,7 +184,11 @@ impl Available<'_> {
             // To install what is there does not help.
             let is_there =
                 |name: &String| self.commands.get(name).is_some_and(|command| command.state == CommandState::Usable);
-            if problem.folders.is_empty() && problem.components.is_empty() && !need.commands.iter().any(is_there) {
+            if problem.shadowed.is_none()
+                && problem.folders.is_empty()
+                && problem.components.is_empty()
+                && !need.commands.iter().any(is_there)
+            {
                 problem.components.extend(need.component.clone());
             }
         }
@@ -226,7 +238,8 @@ impl Available<'_> {
             CommandState::Missing => return Some(self.missing(name)),
         };
         let place = command.place.clone();
-        Some(StepProblem { outcome: outcome(command.state), statement, place, ..StepProblem::default() })
+        let shadowed = command.usable_behind.clone().zip(place.path.clone());
+        Some(StepProblem { outcome: outcome(command.state), statement, place, shadowed, ..StepProblem::default() })
     }
 
     fn missing(&self, name: &str) -> StepProblem {
@@ -287,6 +300,7 @@ impl Available<'_> {
             return None;
         }
         let has = if versions.is_empty() { "no runtime".to_owned() } else { versions.join(", ") };
+        let root = absolute(parent_and_name(&real).0);
         let folder = absolute(&folder);
         let is_script = command.program.as_ref().is_some_and(|program| program.architecture.is_none());
         let (outcome, statement) = if is_script {
@@ -294,7 +308,8 @@ impl Available<'_> {
         } else {
             (Outcome::Fail, format!("there is no .NET runtime {least} in {folder}, which has {has}"))
         };
-        Some(StepProblem { outcome, statement, place: command.place.clone(), ..StepProblem::default() })
+        let root = (outcome == Outcome::Fail).then_some(root);
+        Some(StepProblem { outcome, statement, root, place: command.place.clone(), ..StepProblem::default() })
     }
 
     fn java(&self, need: &Need, in_bash: bool) -> Option<StepProblem> {

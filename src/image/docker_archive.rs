@@ -118,6 +118,8 @@ impl DockerArchive {
             config_digest: Some(digest),
             platform: configuration.platform.clone(),
             offered: Vec::new(),
+            entry: None,
+            is_one_of_all: false,
             listed: None,
             manifest: ManifestKind::None,
             media_types: Vec::new(),

@@ -147,7 +147,9 @@ impl Reader<'_> {
                 let bytes = self.documents.manifest(descriptor)?;
                 match manifest::parse(&what, &descriptor.media_type, &bytes)? {
                     Document::Manifest(manifest) => {
-                        self.image(&what, descriptor.digest.clone(), &manifest, Some(platform), &offered)
+                        let image =
+                            self.image(&what, descriptor.digest.clone(), &manifest, Some(platform), &offered)?;
+                        Ok(Image { entry: Some(at), is_one_of_all: *choice == PlatformChoice::All, ..image })
                     }
                     Document::Schema1(schema1) => Ok(self.schema1(descriptor.digest.clone(), &schema1.architecture)),
                     Document::Index(_) => {
@@ -217,6 +219,8 @@ impl Reader<'_> {
             config_digest: Some(manifest.config.digest.clone()),
             platform: complete(&configuration.platform, listed),
             offered: offered.to_vec(),
+            entry: None,
+            is_one_of_all: false,
             listed: listed.cloned(),
             manifest: manifest.kind(),
             media_types,
@@ -232,6 +236,8 @@ impl Reader<'_> {
             config_digest: None,
             platform: Platform::new("linux", if architecture.is_empty() { "amd64" } else { architecture }),
             offered: Vec::new(),
+            entry: None,
+            is_one_of_all: false,
             listed: None,
             manifest: ManifestKind::DockerSchema1,
             media_types: vec!["application/vnd.docker.distribution.manifest.v1+prettyjws".to_owned()],
@@ -318,6 +324,10 @@ fn choose(what: &str, offered: &[Platform], choice: &PlatformChoice) -> Result<V
             found if wanted.os == "windows" => Ok(found),
             found => Ok(vec![best(offered, &found)]),
         },
+        PlatformChoice::AsWorker(wanted) => match satisfying(wanted) {
+            found if found.is_empty() => choose(what, offered, &PlatformChoice::Default),
+            _ => choose(what, offered, &PlatformChoice::Exactly(wanted.clone())),
+        },
         PlatformChoice::Default => {
             let here = [Platform::linux_here(), Platform::new("linux", "amd64")];
             let found = here.iter().map(satisfying).find(|found| !found.is_empty());
@@ -365,6 +375,17 @@ mod tests {
         assert_eq!(chosen(&["linux/s390x", &here], ""), [1]);
         assert_eq!(chosen(&["linux/s390x", "linux/amd64", "windows/amd64"], ""), [1]);
         assert_eq!(chosen(&["linux/s390x", "windows/amd64:10.0.1"], ""), [0, 1]);
+    }
+
+    #[test]
+    fn a_worker_takes_its_own_entry_if_there_is_one() {
+        let wanted = |text: &str| PlatformChoice::AsWorker(text.parse().unwrap());
+        let offered = ["linux/amd64", "linux/arm64", "windows/amd64:10.0.17763.1", "windows/amd64:10.0.20348.2"];
+        let offered: Vec<Platform> = offered.iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(choose("x", &offered, &wanted("linux/arm64")).unwrap(), [1]);
+        assert_eq!(choose("x", &offered, &wanted("windows/amd64")).unwrap(), [2, 3]);
+        let by_default = choose("x", &offered, &PlatformChoice::Default).unwrap();
+        assert_eq!(choose("x", &offered, &wanted("linux/riscv64")).unwrap(), by_default);
     }
 
     #[test]

@@ -82,6 +82,8 @@ impl Source for RootfsFolder {
             config_digest: digest,
             platform: configuration.platform.clone(),
             offered: Vec::new(),
+            entry: None,
+            is_one_of_all: false,
             listed: None,
             manifest: ManifestKind::None,
             media_types: Vec::new(),

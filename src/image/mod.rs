@@ -117,6 +117,10 @@ pub struct Image {
     pub platform: Platform,
     /// The platforms of the index it was chosen from, in its order; empty when there was none.
     pub offered: Vec<Platform>,
+    /// Which of those it was chosen from is its own.
+    pub entry: Option<usize>,
+    /// Whether all entries of the index were asked for.
+    pub is_one_of_all: bool,
     /// The platform as the index entry says it, where there was one.
     pub listed: Option<Platform>,
     /// What kind of manifest described it.

@@ -128,10 +128,10 @@ impl<'a> Cache<'a> {
         Some(first..first + count)
     }
 
-    /// Whether any name starts so.
-    #[must_use]
-    pub fn has_any(&self, start: &str) -> bool {
-        (0..self.len()).any(|at| self.string(at, 4).is_some_and(|name| name.starts_with(start.as_bytes())))
+    /// The names that start so.
+    pub fn names(&self, start: &str) -> impl Iterator<Item = String> {
+        let name = move |at| self.string(at, 4).filter(|name| name.starts_with(start.as_bytes()));
+        (0..self.len()).filter_map(name).map(|name| String::from_utf8_lossy(name).into_owned())
     }
 
     fn best(&self, range: Range<usize>, fitting: &Fitting) -> Option<String> {

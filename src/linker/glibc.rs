@@ -142,9 +142,9 @@ impl<'a> Glibc<'a> {
         })
     }
 
-    /// Whether the cache has an entry whose name starts so.
-    pub fn is_any_cached(&self, start: &str) -> bool {
-        self.cache.as_ref().is_some_and(|cache| cache.has_any(start))
+    /// The names in the cache that start so.
+    pub fn cached_names(&self, start: &str) -> Vec<String> {
+        self.cache.as_ref().map_or_else(Vec::new, |cache| cache.names(start).collect())
     }
 
     fn by_path(&self, linker: &Linker<'a>, name: &str, asked_by: usize, asker: &Object<'a>) -> Lookup<'a> {
@@ -210,6 +210,7 @@ impl<'a> Glibc<'a> {
             Step::Done(found) => Some(found),
             Step::GoOn | Step::EndOfList => {
                 walk.found.passed_over.push(format!("/etc/ld.so.cache names {path}, which cannot be opened"));
+                walk.found.cached = Some(path);
                 None
             }
         }

@@ -188,6 +188,8 @@ pub struct NotFound {
     pub looked_in: Vec<String>,
     /// Files of that name that were passed over, and why.
     pub passed_over: Vec<String>,
+    /// The path in the loader's cache, where nothing can be opened.
+    pub cached: Option<String>,
     /// Why it may be found nevertheless.
     pub open: Option<String>,
 }

@@ -81,7 +81,7 @@ impl<'a> Linker<'a> {
     pub(super) fn open_path(&self, path: &str) -> Lookup<'a> {
         let not_found = |why: Option<String>| {
             let (looked_in, passed_over) = (vec![path.to_owned()], why.into_iter().collect());
-            Lookup::Failed(Why::NotFound(NotFound { looked_in, passed_over, open: None }), None)
+            Lookup::Failed(Why::NotFound(NotFound { looked_in, passed_over, ..NotFound::default() }), None)
         };
         match self.open(path) {
             Attempt::Opened(opened) => Lookup::Found(opened, How::Path),

@@ -1,13 +1,14 @@
 //! A program with the libraries that are loaded for it, at its start and later on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::paths::parent;
 use super::{Failure, How, Linker, Lookup, Object, Search, Why};
 use crate::layer::ElfSummary;
 use crate::verdict::Place;
 
-/// The most searches for a library that is not loaded yet: more than the largest real programs make.
+/// The most searches for a library that is not loaded yet, at the start and for each probe: more than the largest real
+/// programs make.
 const MOST_LOOKUPS: usize = 1500;
 
 /// A program and its libraries. The first object is the program, the second its loader.
@@ -77,14 +78,20 @@ impl<'a> Process<'a> {
         Err(failures)
     }
 
-    /// Whether a library whose name starts so is loaded, or in the loader's cache.
+    /// The names that start so and that the loader's cache or a loaded library answers to.
     #[must_use]
-    pub fn may_have(&self, start: &str) -> bool {
-        let is_cached = match &self.linker.search {
-            Search::Glibc(glibc) => glibc.is_any_cached(start),
-            Search::Musl(_) => false,
+    pub fn known_names(&self, start: &str) -> BTreeSet<String> {
+        let cached = match &self.linker.search {
+            Search::Glibc(glibc) => glibc.cached_names(start),
+            Search::Musl(_) => Vec::new(),
         };
-        is_cached || self.objects.iter().any(|object| object.names.iter().any(|name| name.starts_with(start)))
+        let loaded = self.objects.iter().flat_map(|object| &object.names).filter(|name| name.starts_with(start));
+        cached.into_iter().chain(loaded.cloned()).collect()
+    }
+
+    /// Begins a search of its own for libraries: what was looked up before does not count against it.
+    pub fn begin_probe(&mut self) {
+        self.lookups = 0;
     }
 
     /// Whether the loader is musl's.

@@ -1,15 +1,15 @@
 //! Judges an image: every rule of a profile over its facts, and the verdict that follows from them.
 
+mod fix;
 mod join;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Overrides, Profile, Rule};
-use crate::facts::{CommandState, Facts};
+use crate::checks::Check;
+use crate::facts::Facts;
 use crate::parameters::Parameters;
-use crate::printable::printable;
-use crate::tables::packages::packages;
 use crate::verdict::{Answer, Evidence, Outcome, Severity, Verdict};
 
 pub use join::{Ran, Tested, join};
@@ -55,8 +55,17 @@ pub fn judge(facts: &Facts, profile: &Profile, parameters: &Parameters, override
         passed: Vec::new(),
         not_applicable: Vec::new(),
     };
-    for rule in &profile.rules {
+    // What is wrong with the base itself goes first: it decides what can be done about the rest.
+    let (of_base, others): (Vec<&Rule>, Vec<&Rule>) =
+        profile.rules.iter().partition(|rule| matches!(rule.check, Check::Libc(_)));
+    for rule in of_base.into_iter().chain(others) {
         if profile.severity(rule, parameters, overrides, false).is_none() {
+            continue;
+        }
+        let base = fix::wrong_base(&judgement.findings, profile);
+        // Which releases of a distribution are supported is beside the point where it has to be another one.
+        if base.is_some() && matches!(rule.check, Check::DistributionSupported(_)) {
+            judgement.not_applicable.push(rule.id.clone());
             continue;
         }
         let answer = rule.check.judge(facts, parameters);
@@ -65,7 +74,9 @@ pub fn judge(facts: &Facts, profile: &Profile, parameters: &Parameters, override
             Outcome::Pass => judgement.passed.push(rule.id.clone()),
             Outcome::NotApplicable => judgement.not_applicable.push(rule.id.clone()),
             Outcome::Fail | Outcome::Unknown => {
-                judgement.findings.extend(severity.map(|severity| finding(rule, severity, answer, facts, parameters)));
+                judgement.findings.extend(
+                    severity.map(|severity| finding(rule, severity, answer, facts, parameters, base.as_deref())),
+                );
             }
         }
     }
@@ -83,15 +94,17 @@ impl Judgement {
     }
 }
 
-fn finding(rule: &Rule, severity: Severity, answer: Answer, facts: &Facts, parameters: &Parameters) -> Finding {
+/// `base` is the rule that says that the base has to be changed, whatever else is wrong.
+fn finding(
+    rule: &Rule,
+    severity: Severity,
+    answer: Answer,
+    facts: &Facts,
+    parameters: &Parameters,
+    base: Option<&str>,
+) -> Finding {
     let wording = rule.wording(parameters);
-    let installed = rule.fix_install.as_ref().and_then(|words| {
-        let instruction = instruction(&answer.components, facts)?;
-        Some(words.replace("{install}", &instruction))
-    });
-    let on_path =
-        rule.fix_path.as_ref().and_then(|words| Some(words.replace("{env-path}", &env_path(&answer.folders)?)));
-    let fix = on_path.or(installed).unwrap_or_else(|| wording.fix(facts.os_release.known()).to_owned());
+    let fix = fix::fix(rule, &answer, facts, parameters, base);
     Finding {
         rule: rule.id.clone(),
         severity,
@@ -101,35 +114,6 @@ fn finding(rule: &Rule, severity: Severity, answer: Answer, facts: &Facts, param
         fix: fix.trim().to_owned(),
         docs: rule.docs.clone(),
     }
-}
-
-/// The Dockerfile instruction that installs components on the image's distribution, if one is known.
-fn instruction(components: &[String], facts: &Facts) -> Option<String> {
-    let system = facts.os_release.known().filter(|release| release.present)?.system();
-    let commands = facts.commands.known();
-    // Of an image whose commands nobody looked at, the distribution's own package manager is taken to be there.
-    let is_there = |name: &str| {
-        commands.is_none_or(|commands| commands.get(name).is_some_and(|command| command.state == CommandState::Usable))
-    };
-    let install = packages().ok()?.install(system, is_there, components)?;
-    let user = facts.user.known().filter(|user| user.uid != Some(0));
-    Some(match user {
-        Some(user) => format!("USER root\n{install}\nUSER {}", printable(&user.given)),
-        None => install,
-    })
-}
-
-/// The Dockerfile instruction that puts folders first on `PATH`, as the target's documentation writes it.
-fn env_path(folders: &[String]) -> Option<String> {
-    let mut named: Vec<String> = Vec::new();
-    for folder in folders {
-        // What a shell or a Dockerfile would read as more than a name is not for copying.
-        let is_plain = folder.chars().all(|c| c.is_alphanumeric() || "/._-+@,".contains(c));
-        if is_plain && !named.contains(folder) {
-            named.push(folder.clone());
-        }
-    }
-    (!named.is_empty()).then(|| format!("ENV PATH=\"{}:$PATH\"", named.join(":")))
 }
 
 /// The verdict that follows from the findings: only those of severity error count.
@@ -201,7 +185,12 @@ mod tests {
             |judgement: Judgement| judgement.findings.into_iter().find(|f| f.rule == "entrypoint-defined").unwrap();
         let before = find(judged(&facts, &[], &[]));
         let after = find(judged(&facts, &[("server", "2024.1")], &[]));
-        assert_eq!((before.severity, after.severity), (Severity::Error, Severity::Warning));
-        assert_ne!(before.title, after.title);
+        let old = find(judged(&facts, &[("server", "2020.6")], &[]));
+        assert_eq!(
+            (before.severity, after.severity, old.severity),
+            (Severity::Warning, Severity::Warning, Severity::Error)
+        );
+        assert_eq!(before.title, after.title);
+        assert_ne!(before.title, old.title);
     }
 }

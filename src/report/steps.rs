@@ -1,11 +1,11 @@
-//! Which types of steps an image is ready for, as a small table: the selected ones, then the others.
+//! Which types of steps an image is ready for, or at least has the tools for: the selected ones, then the others.
 
 use std::collections::BTreeMap;
 
 use super::ImageResult;
 use crate::facts::steps::StepFact;
 use crate::tables::steps::steps;
-use crate::verdict::Outcome;
+use crate::verdict::{Outcome, Verdict};
 
 /// How many needs are named of a step that an image is not ready for.
 const MOST_NAMED: usize = 3;
@@ -25,10 +25,14 @@ pub(super) fn table(result: &ImageResult) -> Vec<(&'static str, String)> {
         let named = facts.iter().filter(|(step, fact)| wanted(step, fact)).map(|(step, fact)| named(step, fact));
         named.collect::<Vec<String>>().join(", ")
     };
+    // A step needs more than its tools: what stops it otherwise is among the findings.
+    let is_stopped = result.verdict != Verdict::Compatible;
+    let (ready, also_ready) =
+        if is_stopped { ("has tools for", "also tools for") } else { ("steps ready", "also ready for") };
     let rows = [
-        ("steps ready", row(&|step, fact| is_selected(step) && fact.outcome == Outcome::Pass)),
+        (ready, row(&|step, fact| is_selected(step) && fact.outcome == Outcome::Pass)),
         ("not ready", row(&|step, fact| is_selected(step) && fact.outcome != Outcome::Pass)),
-        ("also ready for", row(&|step, fact| !is_selected(step) && fact.outcome == Outcome::Pass)),
+        (also_ready, row(&|step, fact| !is_selected(step) && fact.outcome == Outcome::Pass)),
         ("not for", row(&|step, fact| !is_selected(step) && fact.outcome == Outcome::Fail)),
         ("perhaps for", row(&|step, fact| !is_selected(step) && fact.outcome == Outcome::Unknown)),
     ];

@@ -14,7 +14,7 @@ pub(super) fn rows(result: &ImageResult) -> Vec<(&'static str, String)> {
     let kind = windows.kind.known().map_or("kind of base unknown", |kind| kind.title());
     let mut rows = vec![("based on", format!("{name}, {kind}"))];
     if !windows.hosts.is_empty() {
-        rows.push(("hosts", windows.hosts.iter().map(|host| of_host(host, version)).collect::<Vec<_>>().join("; ")));
+        rows.push(("hosts", windows.hosts.iter().map(of_host).collect::<Vec<_>>().join("; ")));
     }
     let unread: Vec<String> =
         windows.unread_layers.iter().map(|layer| format!("layer {}: {}", layer.layer, layer.why)).collect();
@@ -24,22 +24,23 @@ pub(super) fn rows(result: &ImageResult) -> Vec<(&'static str, String)> {
     rows
 }
 
-fn of_host(host: &HostFact, own: &str) -> String {
+fn of_host(host: &HostFact) -> String {
     let isolation = match (host.process, host.hyperv) {
+        _ if host.takes_other() => "takes another entry of the index",
         (Some(true), _) => "process and Hyper-V isolation",
         (None, _) => "Hyper-V isolation, by process if it has the same revision",
         (Some(false), true) => "Hyper-V isolation only",
         (Some(false), false) => "does not run it",
     };
-    let takes = |engine: &str, taken: &Option<String>| match taken.as_deref() {
-        Some(version) if version == own => format!("{engine} takes this one"),
+    let takes = |engine: &str, taken: &Option<String>, is_this: bool| match taken.as_deref() {
+        Some(_) if is_this => format!("{engine} takes this one"),
         Some("") => format!("{engine} takes an entry without version"),
         Some(version) => format!("{engine} takes {version}"),
         None => format!("{engine} takes none"),
     };
     let of_index = if host.is_chosen_from_several {
-        let docker = takes("Docker", &host.docker_takes);
-        let containerd = takes("containerd", &host.containerd_takes);
+        let docker = takes("Docker", &host.docker_takes, host.docker_takes_this);
+        let containerd = takes("containerd", &host.containerd_takes, host.containerd_takes_this);
         format!(" ({docker} of the index, {containerd})")
     } else {
         String::new()

@@ -54,9 +54,10 @@ pub struct Distribution {
     /// The `ID`s of others that are supported as this one.
     #[serde(default)]
     pub compatible: Vec<String>,
-    /// Whether others that name this one in `ID_LIKE` are supported as this one.
+    /// Whether others whose `PLATFORM_ID` names this one are supported as this one. `ID_LIKE` does not do: many that are
+    /// like it number their releases themselves.
     #[serde(default)]
-    pub compatible_by_id_like: bool,
+    pub compatible_by_platform: bool,
     /// What else is worth knowing.
     #[serde(default)]
     pub note: Option<String>,
@@ -72,6 +73,8 @@ pub struct Standing<'a> {
     pub counts_as: Option<&'a str>,
     /// Whether it only counts as it, being compatible.
     pub is_derivative: bool,
+    /// The version of that distribution that the system is or counts as.
+    pub version: Option<&'a str>,
     /// The supported versions of that distribution.
     pub supported_versions: &'a [String],
     /// Whether the system's version is one of them.
@@ -98,16 +101,25 @@ impl Distributions {
 
     /// How a system stands with a .NET release.
     #[must_use]
-    pub fn standing<'a>(&'a self, dotnet: &'a Dotnet, system: System<'_>) -> Standing<'a> {
+    pub fn standing<'a>(&'a self, dotnet: &'a Dotnet, system: System<'a>) -> Standing<'a> {
         let own = self.distribution.iter().find(|known| known.id == system.id);
         let like = || self.distribution.iter().find(|known| known.counts(&system));
         let distribution = own.or_else(like);
+        // What a derivative calls its release need not be that of what it is built as.
+        let release =
+            system.built_as().filter(|(id, _)| own.is_none() && distribution.is_some_and(|as_| as_.id == *id));
+        let version = match (release, system.version) {
+            (Some((_, release)), Some(version)) if is_within(version, release) => Some(version),
+            (Some((_, release)), _) => Some(release),
+            (None, version) => version,
+        };
         let supported_versions = distribution.and_then(|known| dotnet.supported.get(&known.id));
         let supported_versions = supported_versions.map_or(&[][..], Vec::as_slice);
-        let covers = |listed: &str| system.version.is_some_and(|version| is_within(version, listed));
+        let covers = |listed: &str| version.is_some_and(|version| is_within(version, listed));
         Standing {
             counts_as: distribution.map(|known| known.name.as_str()),
             is_derivative: own.is_none() && distribution.is_some(),
+            version,
             supported_versions,
             is_supported: supported_versions.iter().any(|listed| covers(listed)),
             end_of_life: distribution.and_then(|known| {
@@ -120,7 +132,7 @@ impl Distributions {
 impl Distribution {
     fn counts(&self, system: &System<'_>) -> bool {
         self.compatible.iter().any(|id| id == system.id)
-            || (self.compatible_by_id_like && system.id_like.contains(&self.id))
+            || (self.compatible_by_platform && system.built_as().is_some_and(|(id, _)| id == self.id))
     }
 }
 
@@ -133,38 +145,58 @@ fn is_within(version: &str, listed: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn standing<'a>(dotnet: &str, id: &str, version: &str, like: &[&str]) -> Standing<'a> {
+    fn standing<'a>(dotnet: &str, id: &'a str, version: &'a str, platform: &'a str) -> Standing<'a> {
         let table = distributions().unwrap();
-        let id_like: Vec<String> = like.iter().map(|id| (*id).to_owned()).collect();
-        let system = System { id, id_like: &id_like, version: Some(version) };
+        let system = System { id, version: Some(version), platform: Some(platform), ..System::default() };
         table.standing(table.release(dotnet).unwrap(), system)
     }
 
-    fn is_supported(dotnet: &str, id: &str, version: &str, like: &[&str]) -> bool {
-        standing(dotnet, id, version, like).is_supported
+    fn is_supported(dotnet: &str, id: &str, version: &str, platform: &str) -> bool {
+        standing(dotnet, id, version, platform).is_supported
     }
 
     #[test]
     fn point_releases_count_as_their_release() {
-        assert!(is_supported("8.0", "rhel", "9.4", &["fedora"]));
-        assert!(is_supported("6.0", "alpine", "3.20.3", &[]));
-        assert!(!is_supported("8.0", "alpine", "3.2", &[]));
-        assert!(!is_supported("8.0", "alpine", "3.23_alpha20250612", &[]), "a pre-release");
-        assert!(is_supported("8.0", "sles", "15.7", &["suse"]));
+        assert!(is_supported("8.0", "rhel", "9.4", "platform:el9"));
+        assert!(is_supported("6.0", "alpine", "3.20.3", ""));
+        assert!(!is_supported("8.0", "alpine", "3.2", ""));
+        assert!(!is_supported("8.0", "alpine", "3.23_alpha20250612", ""), "a pre-release");
+        assert!(is_supported("8.0", "sles", "15.7", ""));
     }
 
     #[test]
     fn derivatives_of_rhel_count_as_rhel_and_others_do_not() {
-        assert!(is_supported("8.0", "rocky", "9.4", &["rhel", "centos", "fedora"]));
-        assert!(is_supported("8.0", "ol", "8.10", &["fedora"]));
-        assert!(!is_supported("8.0", "amzn", "2", &["centos", "rhel", "fedora"]));
-        assert!(!is_supported("8.0", "linuxmint", "22", &["ubuntu", "debian"]));
-        assert!(!is_supported("8.0", "centos", "8", &["rhel", "fedora"]), "CentOS has a list of its own");
+        assert!(is_supported("8.0", "rocky", "9.4", "platform:el9"));
+        assert!(is_supported("8.0", "ol", "8.10", "platform:el8"));
+        assert!(is_supported("8.0", "ol", "8.10", ""), "an old one of a family that is known");
+        assert!(is_supported("8.0", "navylinux", "8.6", "platform:el8"));
+        assert!(!is_supported("8.0", "linuxmint", "22", ""));
+        assert!(!is_supported("8.0", "centos", "8", "platform:el8"), "CentOS has a list of its own");
+    }
+
+    #[test]
+    fn distributions_that_number_their_releases_themselves_are_no_rhel() {
+        // What they call a release is no release of RHEL, whatever they are like.
+        for (id, version, platform) in [
+            ("amzn", "2", ""),
+            ("amzn", "2018.03", ""),
+            ("xenenterprise", "8.2.0", ""),
+            ("nobara", "40", "platform:f40"),
+            ("bazzite", "40", "platform:f40"),
+            ("alinux", "3", "platform:al8"),
+            ("tencentos", "3.1", ""),
+            ("anolis", "23", "platform:an23"),
+            ("hummingbird", "20251124", "platform:el"),
+        ] {
+            assert_eq!(standing("8.0", id, version, platform).counts_as, None, "{id} {version}");
+        }
+        let own = standing("8.0", "mylinux", "3.1", "platform:el9");
+        assert_eq!((own.counts_as, own.version, own.is_supported), (Some("Red Hat Enterprise Linux"), Some("9"), true));
     }
 
     #[test]
     fn the_day_of_the_end_is_known() {
-        let standing = standing("8.0", "ubuntu", "20.04", &["debian"]);
+        let standing = standing("8.0", "ubuntu", "20.04", "");
         assert_eq!(standing.end_of_life, Some("2025-05-31"));
         assert!(!standing.is_supported);
     }

@@ -29,6 +29,22 @@ pub struct System<'a> {
     pub id_like: &'a [String],
     /// `VERSION_ID`.
     pub version: Option<&'a str>,
+    /// `PLATFORM_ID`, such as `platform:el9`.
+    pub platform: Option<&'a str>,
+}
+
+impl<'a> System<'a> {
+    /// The distribution that a system is built as, and its release, by `PLATFORM_ID`: `platform:el9` is Red Hat
+    /// Enterprise Linux 9, `platform:f40` is Fedora 40 (os-release(5); the identifiers are those of dnf's modules).
+    #[must_use]
+    pub fn built_as(&self) -> Option<(&'static str, &'a str)> {
+        let platform = self.platform?.strip_prefix("platform:")?;
+        [("el", "rhel"), ("f", "fedora")].into_iter().find_map(|(prefix, id)| {
+            let release = platform.strip_prefix(prefix)?;
+            let is_number = !release.is_empty() && release.chars().all(|c| c.is_ascii_digit() || c == '.');
+            is_number.then_some((id, release))
+        })
+    }
 }
 
 /// Where an entry of a table or a statement of a rule comes from.

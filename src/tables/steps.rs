@@ -58,6 +58,9 @@ pub struct Need {
     pub component: Option<String>,
     /// What happens without it, the end of a sentence.
     pub without: String,
+    /// The same in Windows images, if it is otherwise there.
+    #[serde(default)]
+    pub windows_without: Option<String>,
 }
 
 /// Needs that are more than a command.

@@ -39,6 +39,12 @@ pub struct Manager {
     pub variable: Option<String>,
     /// The folders with its commands, below its own; `*` is any name.
     pub bins: Vec<String>,
+    /// The folder, below its own, whose scripts do no more than start its program.
+    #[serde(default)]
+    pub shims: Option<String>,
+    /// The name of that program.
+    #[serde(default)]
+    pub shim_of: Option<String>,
     /// The file, below its folder, that names the version that counts where there are several.
     #[serde(default)]
     pub chosen: Option<String>,

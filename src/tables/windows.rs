@@ -26,6 +26,8 @@ pub struct WindowsTable {
     pub usual_hosts: Vec<String>,
     /// The endings of files that are started without them.
     pub path_endings: Vec<String>,
+    /// Where tools are installed whose folder need not be on `PATH`; `*` is any name.
+    pub tool_folders: Vec<String>,
     /// The kinds of base images.
     pub base: Vec<WindowsBase>,
     /// The releases, by build.

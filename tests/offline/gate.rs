@@ -260,9 +260,11 @@ fn a_report_is_rendered_later_as_it_was_at_once() {
 #[test]
 fn a_diff_says_what_got_better_and_what_worse() {
     let gate = Gate::new();
-    gate.check(&["oci:plain", "--report", "json=old.json"]);
+    gate.check(&["oci:plain", "--set", "server=2020.6", "--report", "json=old.json"]);
     gate.check(&[
         "oci:plain",
+        "--set",
+        "server=2020.6",
         "--rule",
         "entrypoint-defined=off",
         "--set",

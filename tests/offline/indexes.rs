@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::check;
 use crate::support::image::{Tar, TestImage, blob, write_layout};
+use crate::support::{check, rules};
 use serde_json::{Value, json};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -43,6 +43,22 @@ fn every_platform_is_judged_when_all_are_asked_for() {
     let folder = three();
     assert_eq!(judged(&["--platform", "all"], folder.path()), ["amd64", "arm64", "s390x"]);
     assert_eq!(judged(&["--platform", "linux/s390x"], folder.path()), ["s390x"]);
+}
+
+#[test]
+fn a_worker_takes_its_own_entry_and_the_others_are_not_held_against_it() {
+    let folder = three();
+    assert_eq!(judged(&["--set", "worker=linux/s390x"], folder.path()), ["s390x"]);
+    assert_eq!(judged(&["--set", "worker=linux/s390x", "--platform", "linux/arm64"], folder.path()), ["arm64"]);
+    let name = format!("oci:{}", folder.path().display());
+    let mismatch = |arguments: &[&str]| {
+        let report = check([arguments, &[name.as_str()]].concat()).report();
+        let results = report["results"].as_array().unwrap().clone();
+        results.iter().filter(|result| rules(result, "error", "fail").contains(&"platform-mismatch".to_owned())).count()
+    };
+    assert_eq!(mismatch(&["--set", "worker=linux/s390x", "--platform", "all"]), 0, "a worker pulls its own");
+    assert_eq!(mismatch(&["--set", "worker=linux/riscv64", "--platform", "all"]), 3, "there is none for it");
+    assert_eq!(mismatch(&["--set", "worker=linux/s390x", "--platform", "linux/arm64"]), 1, "it was asked for");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests that need nothing but this machine: no engine, no registry, nothing installed or fetched.
 
+mod advice;
 mod architecture;
 mod cache;
 mod cli;

@@ -30,9 +30,8 @@ const BUSYBOX: &[&str] =
     &["bash-missing", "dotnet-library-missing", "icu-missing", "openssl-command-missing", "openssl-library-missing"];
 const NO_GLIBC: &[&str] = &["bash-missing", "libc-not-glibc", "openssl-command-missing"];
 const NO_GLIBC_ON_ARM: &[&str] = &["bash-missing", "libc-not-glibc", "openssl-command-missing", "platform-mismatch"];
-const HELLO: &[&str] = &["bash-missing", "cmd-defined", "libc-not-glibc", "openssl-command-missing"];
-const HELLO_ON_ARM: &[&str] =
-    &["bash-missing", "cmd-defined", "libc-not-glibc", "openssl-command-missing", "platform-mismatch"];
+const HELLO: &[&str] = &["bash-missing", "libc-not-glibc", "openssl-command-missing"];
+const HELLO_ON_ARM: &[&str] = &["bash-missing", "libc-not-glibc", "openssl-command-missing", "platform-mismatch"];
 const SCHEMA_1: &[&str] = &["manifest-schema-1"];
 
 /// Every item: its path (a folder that is an OCI layout stands for all that is in it) and a name to pick where it holds

@@ -2,8 +2,8 @@
 
 use crate::support::image::{Tar, TestImage, write_layout};
 use crate::support::windows::{
-    CORE_PATH, Data, ENVIRONMENT, core_base, hive, image, layered, nano_base, nanoserver, program, program_for,
-    servercore, setx, value_tombstone,
+    CORE_PATH, Data, ENVIRONMENT, core_base, hive, image, layered, library, nano_base, nanoserver, program,
+    program_for, servercore, setx, value_tombstone,
 };
 use crate::support::{check, finding, rules};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ fn nano_server_has_no_powershell_unless_it_is_brought_along() {
     let with = result(&nanoserver(CORE).layer("COPY pwsh", &pwsh));
     assert_eq!(
         (with["verdict"].clone(), failed(&with, "warning")),
-        (json!("compatible"), vec!["powershell-missing".to_owned()])
+        (json!("compatible"), ["powershell-missing", "user-not-root"].map(str::to_owned).into())
     );
     let evidence = &finding(&with, "powershell-missing")["evidence"][0];
     assert!(evidence["statement"].as_str().unwrap().contains("Core edition"), "{evidence}");
@@ -114,7 +114,26 @@ fn without_os_version_the_files_tell_it_by_the_fixed_part_of_their_version() {
 fn a_file_of_another_release_than_the_configuration_says_is_told() {
     let result = result(&image("10.0.20348.1", &core_base("10.0.17763.3887")));
     let evidence = finding(&result, "windows-version-mismatch")["evidence"].clone();
-    assert_eq!(evidence[1]["path"], r"C:\Windows\System32\ntdll.dll", "{evidence:#}");
+    assert_eq!(evidence[0]["path"], r"C:\Windows\System32\config\SOFTWARE", "{evidence:#}");
+    assert_eq!(evidence[1]["field"], "os.version", "{evidence:#}");
+}
+
+#[test]
+fn what_files_and_registry_agree_on_decides_against_a_claimed_version() {
+    let claims = image("10.0.20348.1", &core_base("10.0.17763.3887"));
+    let on = |host: &str| result_with(&claims, &["--set", &format!("host={host}")]);
+    let windows = on("ltsc2022")["facts"]["windows"].clone();
+    assert_eq!((&windows["build"], &windows["revision"]), (&json!(17763), &json!(3887)));
+    assert_eq!(finding(&on("ltsc2022"), "windows-host-mismatch")["severity"], "warning", "Hyper-V isolation only");
+    let passed = on("ltsc2019")["passed"].clone();
+    assert!(passed.as_array().unwrap().contains(&json!("windows-host-mismatch")), "{passed}");
+    // One file alone is no proof against it.
+    let library = Tar::default().file("Files/Windows/System32/ntdll.dll", 0o644, &library([10, 0, 17763, 1])).file(
+        "Files/Windows/System32/cmd.exe",
+        0o644,
+        &program([10, 0, 17763, 1]),
+    );
+    assert_eq!(result(&image("10.0.20348.1", &library))["facts"]["windows"]["build"], 20348);
 }
 
 #[test]
@@ -271,8 +290,8 @@ fn cmd_of_the_base_is_nobody_s_and_any_other_is_told() {
     assert_eq!(severity(&with(json!([r"c:\windows\system32\cmd.exe"]), "cmd /S /C echo CMD")), Value::Null);
     let repeated = r#"cmd /S /C #(nop)  CMD ["c:\\windows\\system32\\cmd.exe"]"#;
     assert_eq!(severity(&with(json!([r"c:\windows\system32\cmd.exe"]), repeated)), "info");
-    assert_eq!(severity(&with(json!(["powershell.exe"]), "")), "error");
-    assert_eq!(severity(&with(json!(["cmd /S /C type x"]), "")), "error");
+    assert_eq!(severity(&with(json!(["powershell.exe"]), "")), Value::Null);
+    assert_eq!(severity(&with(json!(["cmd /S /C type x"]), "")), "info");
 }
 
 #[test]
@@ -295,6 +314,45 @@ fn tools_of_other_steps_are_looked_for_by_their_windows_names() {
     let agent = steps("kubernetes-agent");
     assert_eq!(failed(&agent, "error"), ["bash-missing"]);
     assert!(finding(&agent, "bash-missing")["evidence"].to_string().contains("images for Linux only"));
+}
+
+#[test]
+fn of_entries_without_versions_the_first_is_what_hosts_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = ["10.0.20348.1", "10.0.20348.2"].map(servercore);
+    write_layout(folder.path(), &images.each_ref().map(|image| (image, "")));
+    let path = folder.path().join("index.json");
+    let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for number in 0..2 {
+        index["manifests"][number]["platform"] = json!({"os": "windows", "architecture": "amd64"});
+    }
+    std::fs::write(&path, index.to_string()).unwrap();
+    let name = format!("oci:{}", folder.path().display());
+    let run = check(["--set", "host=ltsc2019", &name]);
+    assert_eq!(run.code, 1, "{}", run.stdout);
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(failed(&report["results"][0], "error"), ["windows-host-mismatch"]);
+    let second = &report["results"][1];
+    assert_eq!(failed(second, "error"), Vec::<String>::new(), "no host ever pulls it");
+    assert!(second["not_applicable"].as_array().unwrap().contains(&json!("windows-host-mismatch")));
+    let hosts = &second["facts"]["windows"]["hosts"][0];
+    assert_eq!((&hosts["docker_takes_this"], &hosts["containerd_takes_this"]), (&json!(false), &json!(false)));
+}
+
+#[test]
+fn volumes_and_users_are_refused_as_docker_on_windows_does() {
+    let with = |config: Value| result(&servercore(CORE).field("config", config));
+    for volume in [r"C:\", "/data", "data"] {
+        let found = with(json!({"Volumes": {volume: {}}}));
+        assert_eq!(failed(&found, "error"), ["container-does-not-start"], "{volume}");
+    }
+    assert_eq!(failed(&with(json!({"Volumes": {"c:/data": {}}})), "error"), Vec::<String>::new());
+    assert_eq!(failed(&with(json!({"User": "1000"})), "error"), ["container-does-not-start"]);
+    let other = with(json!({"User": "appuser"}));
+    assert_eq!(rules(&other, "error", "unknown"), ["container-does-not-start"], "the image may have the account");
+    let user = with(json!({"User": "ContainerUser"}));
+    assert!(failed(&user, "warning").contains(&"user-not-root".to_owned()) && failed(&user, "error").is_empty());
+    assert_eq!(finding(&user, "user-not-root")["fix"], "End the Dockerfile with USER ContainerAdministrator.");
 }
 
 #[test]

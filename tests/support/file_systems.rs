@@ -77,6 +77,8 @@ impl Made {
             config_digest: None,
             platform,
             offered: Vec::new(),
+            entry: None,
+            is_one_of_all: false,
             listed: None,
             manifest: ManifestKind::None,
             media_types: Vec::new(),

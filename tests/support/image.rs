@@ -16,8 +16,9 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// The commands that a Bash step calls beside bash.
-const BASH_STEP_COMMANDS: [&str; 12] = [
-    "openssl", "uname", "whoami", "hostname", "getconf", "mktemp", "dirname", "basename", "wc", "cat", "xargs", "which",
+const BASH_STEP_COMMANDS: [&str; 13] = [
+    "openssl", "uname", "whoami", "hostname", "getconf", "mktemp", "dirname", "basename", "wc", "cat", "xargs", "xxd",
+    "which",
 ];
 
 /// A tar under construction: a layer, or an archive around an image.

@@ -327,8 +327,10 @@ fn host_and_probes(
         path.as_ref().and_then(|path| process.open(path, asker).ok()).unwrap_or(0)
     };
     let icu = caller(process, &runtime.icu_caller);
+    process.begin_probe();
     let globalization = globalization::reach(around, runtime, release, process, icu, dotnet_fact);
     let openssl = caller(process, &runtime.openssl_caller);
+    process.begin_probe();
     let cryptography = cryptography::reach(around, release, process, openssl, dotnet_fact);
     for reached in [globalization, cryptography] {
         fact.problems.extend(reached.problems);
@@ -348,6 +350,7 @@ fn zlib(
     caller: usize,
     fact: &mut ProgramFact,
 ) {
+    process.begin_probe();
     let Err(failures) = process.open("libz.so.1", caller) else { return };
     for mut problem in loading_problems(&failures, around.rootfs) {
         problem.kind = ProblemKind::ZlibMissing;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::collect::{Runtime, Surroundings};
-use super::loading::{component, not_loaded, outcome, removed, statement};
+use super::loading::{cached, component, not_loaded, outcome, removed, statement};
 use super::{DotnetFact, LibraryFact, Problem, ProblemKind, Stage};
 use crate::layer::path::absolute;
 use crate::linker::{Failure, Process, Why};
@@ -203,13 +203,13 @@ impl Probe<'_, '_> {
     fn run(mut self, fact: &mut DotnetFact) -> Reached {
         let icu = &self.release.icu;
         let newest = if self.process.is_musl() { icu.newest_on_musl.unwrap_or(icu.newest) } else { icu.newest };
-        let there: BTreeSet<String> = self.there().iter().map(|path| name_of(path).to_owned()).collect();
-        // Names that only the cache or a loaded library answers to are rare: then all of them are tried.
-        let is_elsewhere = self.process.may_have("libicuuc.so.");
+        // Of the many names that are tried only these can be found.
+        let mut names = self.process.known_names("libicuuc.so.");
+        names.extend(self.there().iter().map(|path| name_of(path).to_owned()));
         let chosen = self.around.variable(&icu.variable);
-        let all = if there.is_empty() && !is_elsewhere { Vec::new() } else { candidates(icu, newest, chosen) };
+        let all = if names.is_empty() { Vec::new() } else { candidates(icu, newest, chosen) };
         for candidate in all {
-            if !is_elsewhere && !there.contains(&candidate.library("libicuuc")) {
+            if !names.contains(&candidate.library("libicuuc")) {
                 continue;
             }
             if self.try_version(&candidate) {
@@ -350,6 +350,23 @@ impl Probe<'_, '_> {
             let statement = format!("{why}; .NET {version} takes no other and ends");
             return reached(problem(ProblemKind::IcuUnusable, Outcome::Fail, statement, place, Some("icu")));
         }
+        // What the cache alone knows is no ICU.
+        let is_gone = |failure: &Failure| {
+            failure.library.starts_with("libicuuc.so")
+                && matches!(&failure.why, Why::NotFound(found) if found.open.is_none())
+        };
+        if there.is_empty() && self.failures.iter().all(is_gone) {
+            let cached = self.failures.iter().find_map(|failure| cached(failure, self.around.rootfs));
+            let (named, gone) = cached.map_or((String::new(), None), |(named, gone)| (format!("; {named}"), gone));
+            let statement =
+                format!("there is no ICU: {asker} looks for libicuuc.so.N ({wanted}) in {}{named}", places.join(", "));
+            let gone = gone.or_else(|| gone_icu(self.around, &places));
+            let place = gone.unwrap_or_else(|| Place::path(&first_default(&places)));
+            let component = place.layer.is_none().then_some("icu");
+            return reached(problem(ProblemKind::IcuMissing, Outcome::Fail, statement, place, component));
+        }
+        // A file that is there and wrong says more than a name of which there is none.
+        self.failures.sort_by_key(is_gone);
         if let Some(failure) = self.failures.first() {
             let told: BTreeSet<String> =
                 self.failures.iter().map(|failure| statement(failure, self.around.rootfs)).take(MOST_TOLD).collect();
@@ -360,13 +377,6 @@ impl Probe<'_, '_> {
             let place = gone.unwrap_or_else(|| failure.place.clone());
             let component = lacks.then(|| component(&failure.library)).flatten();
             return reached(problem(ProblemKind::IcuUnusable, worst(&self.failures), statement, place, component));
-        }
-        if there.is_empty() {
-            let statement =
-                format!("there is no ICU: {asker} looks for libicuuc.so.N ({wanted}) in {}", places.join(", "));
-            let place = gone_icu(self.around, &places).unwrap_or_else(|| Place::path(&first_default(&places)));
-            let component = place.layer.is_none().then_some("icu");
-            return reached(problem(ProblemKind::IcuMissing, Outcome::Fail, statement, place, component));
         }
         let paths: Vec<String> = there.iter().take(MOST_TOLD).map(|path| absolute(path)).collect();
         let statement = format!(

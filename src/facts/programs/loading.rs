@@ -46,7 +46,7 @@ pub fn outcome(failure: &Failure) -> Outcome {
 pub fn statement(failure: &Failure, rootfs: &Rootfs) -> String {
     let Failure { library, asked_by, why, .. } = failure;
     match why {
-        Why::NotFound(NotFound { looked_in, passed_over, open }) => {
+        Why::NotFound(NotFound { looked_in, passed_over, open, .. }) => {
             let mut text = format!(
                 "{library}, which {asked_by} needs, is in none of the places that the loader searches: {}",
                 listed(looked_in)
@@ -96,10 +96,24 @@ pub fn place(failure: &Failure) -> Place {
 /// The layer that took a library away from where it was searched for.
 pub fn removed(failure: &Failure, rootfs: &Rootfs) -> Option<Place> {
     let Why::NotFound(found) = &failure.why else { return None };
-    found.looked_in.iter().find_map(|place| {
-        let folder = place.split(" (").next().unwrap_or_default();
-        rootfs.removed(&format!("{}/{}", folder.trim_start_matches('/'), failure.library))
+    let by_cache = found.cached.as_ref().and_then(|path| rootfs.removed(path.trim_start_matches('/')));
+    by_cache.or_else(|| {
+        found.looked_in.iter().find_map(|place| {
+            let folder = place.split(" (").next().unwrap_or_default();
+            rootfs.removed(&format!("{}/{}", folder.trim_start_matches('/'), failure.library))
+        })
     })
+}
+
+/// What the loader's cache names although it is not there, in words, and the layer that took it away.
+pub fn cached(failure: &Failure, rootfs: &Rootfs) -> Option<(String, Option<Place>)> {
+    let Why::NotFound(NotFound { cached: Some(path), .. }) = &failure.why else { return None };
+    let gone = rootfs.removed(path.trim_start_matches('/'));
+    let what = match gone.as_ref().and_then(|place| place.path.as_ref().zip(place.layer)) {
+        Some((real, layer)) => format!("which layer {layer} removed ({real})"),
+        None => "which is not there".to_owned(),
+    };
+    Some((format!("/etc/ld.so.cache names {path}, {what}"), gone))
 }
 
 fn listed(places: &[String]) -> String {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::verdict::{Outcome, Place};
 
 pub use collect::{Surroundings, programs};
-pub use start::starts;
+pub use start::{privileges, starts};
 
 /// One program and what the image's files predict of it (contract: `facts.programs`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +227,8 @@ pub struct Wanted {
     pub paths: Vec<String>,
     /// A folder that will be mounted into the image.
     pub payload: Option<Payload>,
+    /// The user that containers are started as, in place of the image's own.
+    pub user: Option<String>,
 }
 
 /// A folder of this machine that will be mounted into the image.

@@ -12,6 +12,7 @@ mod path;
 mod programs;
 mod registry;
 mod sought;
+mod start;
 mod steps;
 mod version;
 
@@ -20,8 +21,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::programs::Wanted;
+use super::start::Refusal;
 use super::steps::StepFact;
-use super::{Command, Fact};
+use super::{Command, ConfigurationFacts, Fact, Setting};
 use crate::image::Image;
 use crate::image::config::Configuration;
 use crate::rootfs::windows::WindowsFiles;
@@ -39,7 +41,8 @@ use registry::Registry;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Windows {
-    /// The version that counts: by the configuration, else by the index entry, else by the history, else by the files.
+    /// The version that counts: by the configuration, else by the index entry, else by the history, else by the files. If
+    /// two of history, files and registry agree on another build than the configuration's, that one counts.
     pub version: Option<String>,
     /// Its build number.
     pub build: Option<u32>,
@@ -79,6 +82,8 @@ pub struct Windows {
     pub icu: Fact<Part>,
     /// Which hosts run the image.
     pub hosts: Vec<HostFact>,
+    /// The user, if it is one that may not use folders that are mounted from the host.
+    pub user_without_mounts: Option<Setting<String>>,
     /// Layers that were not read, or not to their ends.
     pub unread_layers: Vec<UnreadLayer>,
     /// Why commands may be there that `commands` does not list.
@@ -134,11 +139,19 @@ pub struct Collected {
     pub commands: Fact<BTreeMap<String, Command>>,
     /// `steps`.
     pub steps: Fact<BTreeMap<String, StepFact>>,
+    /// `start_refused`.
+    pub start_refused: Fact<Vec<Refusal>>,
 }
 
 /// All facts about a Windows image, drawn from its configuration and from `files`, as far as they were read.
 #[must_use]
-pub fn collect(image: &Image, configuration: &Configuration, files: &WindowsFiles, wanted: &Wanted) -> Collected {
+pub fn collect(
+    image: &Image,
+    configuration: &Configuration,
+    settings: &ConfigurationFacts,
+    files: &WindowsFiles,
+    wanted: &Wanted,
+) -> Collected {
     let registry = Registry::new(files);
     let stated = version::stated(image, configuration, files, &registry);
     let first = stated.first().filter(|first| first.build.is_some()).cloned().unwrap_or_default();
@@ -175,6 +188,7 @@ pub fn collect(image: &Image, configuration: &Configuration, files: &WindowsFile
         icu: parts::icu(&drive, first.build),
         version_trouble: version::trouble(files, &registry),
         hosts: hosts::hosts(image, &first, &wanted.hosts),
+        user_without_mounts: start::without_mounts(settings).filter(|_| drive.kind != Some(WindowsKind::HostProcess)),
         unread_layers: unread(image, files),
         more_commands: found.more.clone(),
         sought: Vec::new(),
@@ -187,7 +201,8 @@ pub fn collect(image: &Image, configuration: &Configuration, files: &WindowsFile
     if !files.is_whole() {
         windows.sought = sought::sought(&windows, &steps, &wanted.steps);
     }
-    Collected { windows, commands: found.commands, steps }
+    let start_refused = start::refusals(settings, drive.kind);
+    Collected { windows, commands: found.commands, steps, start_refused }
 }
 
 fn unread(image: &Image, files: &WindowsFiles) -> Vec<UnreadLayer> {

@@ -211,9 +211,12 @@ fn machine(drive: &Drive<'_>, registry: &Registry<'_>) -> Result<(String, Place)
         Value::Found(HiveData::Text(text), place) => Ok((text.clone(), place)),
         Value::Found(_, place) => Ok((String::new(), place)),
         Value::Open(layer, _) if layer < drive.base_layers && drive.base().is_some() => Ok(default()),
-        Value::Open(_, why) => Err(why),
+        Value::Open(_, why) | Value::Damaged(why) => Err(why),
         // An image whose layers hold no registry at all has what its base is known to have.
         Value::Absent if !registry.has_base() => Ok(default()),
+        Value::Absent if !registry.base_has_key(Hive::System, &environment_key(registry)) => {
+            Err(r"C:\Windows\System32\config\SYSTEM has no environment, so that PATH is not known".to_owned())
+        }
         Value::Absent => Ok((String::new(), Place::path(r"C:\Windows\System32\config\SYSTEM"))),
     }
 }
@@ -246,6 +249,7 @@ fn hidden(
     let (text, place) = match registry.value(Hive::System, &environment_key(registry), "Path") {
         Value::Found(HiveData::Text(text), place) => (text, place),
         Value::Open(layer, why) if layer >= drive.base_layers => return (Vec::new(), Some(why)),
+        Value::Damaged(why) => return (Vec::new(), Some(why)),
         _ => return (Vec::new(), None),
     };
     if place.layer.is_none_or(|layer| layer < drive.base_layers) {

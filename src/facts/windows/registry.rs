@@ -45,6 +45,8 @@ pub(super) enum Value<'a> {
     Absent,
     /// A layer that was not read may have it: which, and why.
     Open(usize, String),
+    /// A hive that was read is damaged, and why.
+    Damaged(String),
 }
 
 impl<'a> Value<'a> {
@@ -68,6 +70,12 @@ impl<'a> Registry<'a> {
     pub(super) fn new(files: &'a WindowsFiles) -> Self {
         let has_hive = |number: &usize| files.in_layer(*number, Hive::System.base()).is_some();
         Self { files, base: (0..files.layers().len()).find(has_hive) }
+    }
+
+    /// Whether the base's own hive has a key.
+    pub(super) fn base_has_key(&self, hive: Hive, key: &str) -> bool {
+        let summary = self.base.and_then(|base| self.files.in_layer(base, hive.base())?.hive.as_ref());
+        summary.is_some_and(|summary| summary.key(key).is_some())
     }
 
     /// Whether a layer that was read has the base's hives.
@@ -107,7 +115,7 @@ impl<'a> Registry<'a> {
                     None => {}
                 }
                 if let Some(trouble) = &summary.trouble {
-                    return Value::Open(number, format!("{path} of layer {number} cannot be read: {trouble}"));
+                    return Value::Damaged(format!("{path} of layer {number} cannot be read: {trouble}"));
                 }
             } else if !layer.is_whole {
                 return Value::Open(number, self.files.open().unwrap_or_default());

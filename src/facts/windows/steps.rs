@@ -11,8 +11,11 @@ use crate::facts::steps::{StepFact, StepProblem};
 use crate::layer::path::parent_and_name;
 use crate::rootfs::windows::Sought;
 use crate::tables::steps::{Need, NeedFact, Step, steps};
-use crate::tables::windows::WindowsKind;
+use crate::tables::windows::{WindowsKind, windows};
 use crate::verdict::{Outcome, Place};
+
+/// The most folders that one pattern stands for.
+const MOST_FOLDERS: usize = 100;
 
 /// All types of steps.
 pub(super) fn all(drive: &Drive<'_>, found: &Commands) -> Fact<BTreeMap<String, StepFact>> {
@@ -61,7 +64,8 @@ impl Search<'_> {
         problem.need.clone_from(&need.id);
         problem.lesser |= need.lesser;
         if problem.outcome == Outcome::Fail && !problem.lesser {
-            problem.statement = format!("{}; without it {}", problem.statement, need.without);
+            let without = need.windows_without.as_ref().unwrap_or(&need.without);
+            problem.statement = format!("{}; without it {without}", problem.statement);
         }
         Some(problem)
     }
@@ -77,6 +81,7 @@ impl Search<'_> {
     }
 
     fn file(&self, name: &str) -> Option<StepProblem> {
+        let mut folders = Vec::new();
         let (outcome, statement, place) = if name.contains('\\') {
             self.at(name)?
         } else {
@@ -85,12 +90,58 @@ impl Search<'_> {
                 OnPath::Unusable(why, place) => (Outcome::Fail, why, place),
                 OnPath::Open(why, place) => (Outcome::Unknown, why, place),
                 OnPath::Missing(why, place) => {
-                    let (why, place) = self.off_path(name).unwrap_or((why, place));
+                    let elsewhere = || {
+                        let (why, place, folder) = self.elsewhere(name)?;
+                        folders.push(folder);
+                        Some((why, place))
+                    };
+                    let (why, place) = self.off_path(name).or_else(elsewhere).unwrap_or((why, place));
                     (Outcome::Fail, why, place)
                 }
             }
         };
-        Some(StepProblem { outcome, statement, place, ..StepProblem::default() })
+        Some(StepProblem { outcome, statement, place, folders, ..StepProblem::default() })
+    }
+
+    /// A program in a folder that tools are installed in without being on PATH.
+    fn elsewhere(&self, name: &str) -> Option<(String, Place, String)> {
+        let patterns = &windows().ok()?.tool_folders;
+        patterns.iter().flat_map(|pattern| self.expanded(pattern)).find_map(|folder| {
+            let file = format!(r"{folder}\{name}");
+            let Sought::Found(node) = self.drive.files.find(&file) else { return None };
+            if !matches!(self.drive.program(&node, &file), Judged::Good(_)) {
+                return None;
+            }
+            let why = format!("`{name}` is in {folder}, which is not on PATH");
+            Some((why, self.drive.files.place(&node), folder))
+        })
+    }
+
+    /// The folders that a path with `*` for whole names stands for.
+    fn expanded(&self, pattern: &str) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for part in pattern.split('\\') {
+            if found.is_empty() {
+                found.push(part.to_owned());
+                continue;
+            }
+            let names = |folder: &String| match self.drive.files.find(&format!(r"{folder}\")) {
+                Sought::Found(node) => self.drive.files.names(&node),
+                _ => Vec::new(),
+            };
+            found = found
+                .iter()
+                .flat_map(|folder| match part {
+                    "*" => {
+                        let folders = names(folder).into_iter().filter(|(_, is_file)| !is_file).take(MOST_FOLDERS);
+                        folders.map(|(name, _)| format!(r"{folder}\{name}")).collect()
+                    }
+                    part => vec![format!(r"{folder}\{part}")],
+                })
+                .take(MOST_FOLDERS)
+                .collect();
+        }
+        found
     }
 
     /// What is wrong with the program at a whole path.

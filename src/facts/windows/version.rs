@@ -35,8 +35,19 @@ pub(super) fn stated(
         Some(said(version, place))
     });
     stated.extend(base);
+    let claimed = stated.len() - usize::from(stated.last().is_some_and(|last| last.place.instruction.is_some()));
     stated.extend(FILES[..2].iter().find_map(|path| by_file(files, path)));
     stated.extend(by_registry(registry));
+    // A configuration only claims a version. Where two witnesses of what is in the layers agree on another build, a host
+    // runs that one.
+    let builds: Vec<u32> = stated[claimed..].iter().rev().filter_map(|witness| witness.build).collect();
+    let agreed = builds.iter().copied().find(|build| builds.iter().filter(|other| *other == build).count() > 1);
+    let is_claimed = stated[..claimed].iter().find_map(|claim| claim.build);
+    if let Some(agreed) = agreed.filter(|agreed| is_claimed.is_some_and(|claim| claim != *agreed)) {
+        // Of the witnesses the files say the most.
+        stated[claimed..].reverse();
+        stated.sort_by_key(|version| version.build != Some(agreed));
+    }
     // What means no build counts for nothing, but is told.
     stated.sort_by_key(|version| version.build.is_none());
     stated

@@ -11,6 +11,7 @@ use crate::facts::run::{OpenStage, RunFacts};
 use crate::parameters::Parameters;
 use crate::verdict::{Answer, Basis, Evidence, Outcome, Place, Severity, Verdict};
 
+use super::fix::wrong_base;
 use super::{Judgement, finding};
 
 /// What running an image showed.
@@ -159,7 +160,8 @@ impl Join<'_> {
         self.differing.push((rule.id.clone(), Outcome::Pass));
         let outcome = if self.is_trusted { Outcome::Fail } else { Outcome::Unknown };
         let answer = Answer { outcome, ..Answer::fail([evidence(&test)]) };
-        self.judgement.findings.push(finding(rule, severity, answer, self.facts, self.parameters));
+        let base = wrong_base(&self.judgement.findings, self.profile);
+        self.judgement.findings.push(finding(rule, severity, answer, self.facts, self.parameters, base.as_deref()));
         if !self.is_trusted {
             self.disagree(&rule.id, severity);
         } else if severity != Severity::Error && !test.accepted.contains(&rule.id) {
@@ -184,7 +186,7 @@ impl Join<'_> {
             let severity = self.profile.severity(rule, self.parameters, self.overrides, answer.is_lesser);
             // These rules cannot be switched off.
             let severity = severity.unwrap_or_else(|| rule.severity_of(self.parameters, answer.is_lesser));
-            self.judgement.findings.push(finding(rule, severity, answer, self.facts, self.parameters));
+            self.judgement.findings.push(finding(rule, severity, answer, self.facts, self.parameters, None));
         }
         self.judgement.settle();
     }

@@ -66,6 +66,8 @@ impl Reader {
             config_digest: None,
             platform: configuration.platform.clone(),
             offered: Vec::new(),
+            entry: None,
+            is_one_of_all: false,
             listed: None,
             manifest: ManifestKind::Oci,
             media_types: Vec::new(),
