@@ -173,10 +173,10 @@ fn runs_on(table: &WindowsTable, (name, host): (&str, WindowsBuild), found: &Win
             Answer::unknown(&first_place(found), why)
         }
         (Some(false), true) => {
-            let statement = format!(
-                "a host with {name} runs {} by Hyper-V isolation only, which servers do not use by default",
-                called(found)
-            );
+            let by_default =
+                if is_client(host) { "as clients do by default" } else { "which servers do not use by default" };
+            let statement =
+                format!("a host with {name} runs {} by Hyper-V isolation only, {by_default}", called(found));
             Answer::fail([first_place(found).says(statement)]).lesser()
         }
         (Some(false), false) => {
@@ -184,6 +184,11 @@ fn runs_on(table: &WindowsTable, (name, host): (&str, WindowsBuild), found: &Win
             Answer::fail([first_place(found).says(statement)])
         }
     }
+}
+
+/// Whether a build is one of Windows 10 or 11, of which there is no server.
+fn is_client(host: WindowsBuild) -> bool {
+    [19043, 19044, 19045, 22000, 22621, 22631, 26200].contains(&host.build)
 }
 
 /// `kind = "foreign-layers"`.

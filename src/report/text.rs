@@ -95,9 +95,10 @@ impl Page {
         } else {
             self.fetched(&result.image);
         }
+        let mut fixes: Vec<(&str, &str)> = Vec::new();
         for finding in &result.findings {
             self.out.push('\n');
-            self.finding(finding);
+            self.finding(finding, &mut fixes);
         }
         if !result.findings.is_empty() {
             self.out.push('\n');
@@ -146,7 +147,8 @@ impl Page {
         }
     }
 
-    fn finding(&mut self, reported: &ReportedFinding) {
+    /// `fixes` are those that were told, each with the rule that it was told for: the same one is not told again.
+    fn finding<'r>(&mut self, reported: &'r ReportedFinding, fixes: &mut Vec<(&'r str, &'r str)>) {
         let finding = &reported.finding;
         let color = match finding.severity {
             Severity::Error => RED,
@@ -165,7 +167,13 @@ impl Page {
             }
         }
         if finding.outcome == Outcome::Fail {
-            self.fix(&finding.fix);
+            match fixes.iter().find(|(fix, _)| *fix == finding.fix) {
+                Some((_, rule)) => self.fix(&format!("As for {rule}.")),
+                None => {
+                    self.fix(&finding.fix);
+                    fixes.push((&finding.fix, &finding.rule));
+                }
+            }
         }
         if self.style.verbose && !finding.docs.is_empty() {
             self.line(format_args!("{INDENT}{DIM}see {}{DIM:#}", printable(&finding.docs)));

@@ -124,6 +124,18 @@ impl WindowsBuild {
             _ => None,
         }
     }
+
+    /// An image's os.version as engines read it: at least three numbers with dots between them, of which the third is the
+    /// build (containerd/platforms, platform_windows_compat.go). They take a shorter one, or a tag, for no version that fits.
+    #[must_use]
+    pub fn of_image(version: &str) -> Option<Self> {
+        let parts: Vec<&str> = version.split('.').collect();
+        let [major, minor, build, rest @ ..] = parts.as_slice() else { return None };
+        if (major.parse(), minor.parse()) != (Ok(10_u32), Ok(0_u32)) {
+            return None;
+        }
+        Some(Self { build: build.parse().ok()?, revision: rest.first().and_then(|revision| revision.parse().ok()) })
+    }
 }
 
 /// The table, read when it is first asked for.

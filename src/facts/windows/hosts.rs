@@ -76,7 +76,7 @@ pub(super) fn hosts(image: &Image, version: &StatedVersion, named: &[String]) ->
 fn containerd(table: &WindowsTable, host: WindowsBuild, entries: &[&Platform]) -> Option<usize> {
     let version = |at: usize| entries[at].os_version.as_deref().unwrap_or_default();
     let runs = |at: &usize| {
-        let build = WindowsBuild::read(version(*at));
+        let build = WindowsBuild::of_image(version(*at));
         version(*at).is_empty() || build.is_some_and(|build| table.runs_as_process(host, build) != Some(false))
     };
     (0..entries.len()).filter(runs).rev().max_by_key(|at| version(*at))
@@ -85,7 +85,7 @@ fn containerd(table: &WindowsTable, host: WindowsBuild, entries: &[&Platform]) -
 /// The first entry of the host's own build, else the first that is not newer; one without a version is not newer
 /// (moby, daemon/internal/distribution/pull_v2_windows.go).
 fn docker(host: WindowsBuild, entries: &[&Platform]) -> Option<usize> {
-    let build = |entry: &Platform| WindowsBuild::read(entry.os_version.as_deref().unwrap_or_default());
+    let build = |entry: &Platform| WindowsBuild::of_image(entry.os_version.as_deref().unwrap_or_default());
     let is_own = |entry: &&Platform| build(entry).is_some_and(|build| build.build == host.build);
     let is_old = |entry: &&Platform| build(entry).is_none_or(|build| build.build <= host.build);
     entries.iter().position(is_own).or_else(|| entries.iter().position(is_old))
@@ -128,6 +128,7 @@ mod tests {
         assert_eq!(positions("ltsc2022", &["", "10.0.20348.1"]), (Some(1), Some(1)));
         assert_eq!(positions("ltsc2022", &["10.0.17763.5", "10.0.17763.7"]), (None, Some(0)));
         assert_eq!(positions("ltsc2022", &["10.0.17763.5", ""]), (Some(1), Some(0)));
+        assert_eq!(positions("ltsc2022", &["ltsc2022", "20348"]), (None, Some(0)), "containerd takes no such version");
     }
 
     #[test]

@@ -224,7 +224,8 @@ fn machine(drive: &Drive<'_>, registry: &Registry<'_>) -> Result<(String, Place)
 /// What the machine's part is known to be in a base, by its kind; of one of unknown kind what all have.
 fn default_of_base(drive: &Drive<'_>) -> Option<(String, Place)> {
     let base = drive.base().or_else(|| windows().ok()?.base(WindowsKind::Nanoserver))?;
-    Some((base.path.clone(), drive.files.place_in(r"C:\Windows\System32\config\SYSTEM", 0)))
+    // No layer that was read says so: it is known by the kind of base.
+    Some((base.path.clone(), Place::path(r"C:\Windows\System32\config\SYSTEM")))
 }
 
 /// The user's part: of the user's own hive, else of what new users get.

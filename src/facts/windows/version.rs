@@ -25,9 +25,9 @@ pub(super) fn stated(
 ) -> Vec<StatedVersion> {
     let mut stated: Vec<StatedVersion> = Vec::new();
     let own = configuration.platform.os_version.as_deref();
-    stated.extend(own.map(|version| said(version, Place::field("os.version"))));
+    stated.extend(own.map(|version| claimed(version, Place::field("os.version"))));
     let listed = image.listed.as_ref().and_then(|listed| listed.os_version.as_deref());
-    stated.extend(listed.map(|version| said(version, Place::field("manifests[].platform.os.version"))));
+    stated.extend(listed.map(|version| claimed(version, Place::field("manifests[].platform.os.version"))));
     let base = configuration.history.iter().enumerate().rev().find_map(|(number, entry)| {
         let version = BASE_ENTRIES.iter().find_map(|start| entry.created_by.strip_prefix(start))?;
         let mut place = Place::field(&format!("history[{number}]"));
@@ -84,6 +84,17 @@ fn by_registry(registry: &Registry<'_>) -> Option<StatedVersion> {
     Some(said(&format!("10.0.{}{revision}", build.0), build.1))
 }
 
+/// What a field claims, as engines read it.
+fn claimed(version: &str, place: Place) -> StatedVersion {
+    let build = WindowsBuild::of_image(version);
+    StatedVersion {
+        version: version.trim().to_owned(),
+        build: build.map(|build| build.build),
+        revision: build.and_then(|build| build.revision),
+        place,
+    }
+}
+
 fn said(version: &str, place: Place) -> StatedVersion {
     let version = version.trim();
     let build = WindowsBuild::read(version).or_else(|| {
@@ -113,5 +124,15 @@ mod tests {
         assert_eq!(read("20H2-amd64"), (Some(19042), None));
         assert_eq!(read("2022-RTM-amd64"), (None, None));
         assert_eq!(read("6.3.9600"), (None, None));
+    }
+
+    #[test]
+    fn what_engines_do_not_read_claims_no_version() {
+        let read = |text: &str| claimed(text, Place::default()).build;
+        assert_eq!(read("10.0.20348.2227"), Some(20348));
+        assert_eq!(read("10.0.20348.fe"), Some(20348), "the fourth part is not looked at");
+        for text in ["20348", "ltsc2022", "10.0", "", "6.3.9600.1", "10.0.x"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
     }
 }
