@@ -257,7 +257,9 @@ fn leave_open_what_gains_privileges(stage: &mut StageReport, form: Form, facts: 
     let mut names = match stage.name.as_str() {
         "variables" | "artifact" => vec!["bash", "openssl"],
         "variables:python3" => vec!["python3"],
-        name => name.strip_prefix("shell:").or_else(|| name.strip_prefix("tool:")).into_iter().collect(),
+        // Tools are only looked up, and are not started.
+        name if name.starts_with("tool:") => vec!["bash"],
+        name => name.strip_prefix("shell:").into_iter().collect(),
     };
     // Everything in a pod is started by these.
     if form == Form::Pod {
@@ -332,17 +334,18 @@ mod tests {
 
     #[test]
     fn a_program_that_gains_privileges_leaves_its_stage_open() {
-        let commands = ["bash", "openssl", "kubectl"]
-            .map(|name| (name.to_owned(), Command { is_privileged: name == "kubectl", ..Command::default() }));
+        let command = |name: &str, is_privileged| (name.to_owned(), Command { is_privileged, ..Command::default() });
+        let commands = [command("bash", false), command("kubectl", true), command("pwsh", true)];
         let facts = Facts { commands: Fact::Known(commands.into()), ..Facts::default() };
         let outcome = |name: &str, before: Outcome, form: Form| {
             let mut stage = StageReport::new(name, before, "").seen();
             leave_open_what_gains_privileges(&mut stage, form, &facts);
             (stage.outcome, stage.observed)
         };
-        assert_eq!(outcome("tool:kubectl", Outcome::Pass, Form::Worker), (Outcome::Unknown, false));
-        assert_eq!(outcome("tool:kubectl", Outcome::Fail, Form::Worker), (Outcome::Unknown, false));
-        assert_eq!(outcome("tool:kubectl", Outcome::NotApplicable, Form::Worker), (Outcome::NotApplicable, true));
+        assert_eq!(outcome("shell:pwsh", Outcome::Pass, Form::Worker), (Outcome::Unknown, false));
+        assert_eq!(outcome("shell:pwsh", Outcome::Fail, Form::Worker), (Outcome::Unknown, false));
+        assert_eq!(outcome("shell:pwsh", Outcome::NotApplicable, Form::Worker), (Outcome::NotApplicable, true));
+        assert_eq!(outcome("tool:kubectl", Outcome::Pass, Form::Worker), (Outcome::Pass, true), "it is only looked up");
         assert_eq!(outcome("shell:bash", Outcome::Pass, Form::Worker), (Outcome::Pass, true));
         assert_eq!(outcome("start", Outcome::Pass, Form::Pod), (Outcome::Pass, true));
         let bash = Command { is_privileged: true, ..Command::default() };
