@@ -10,6 +10,7 @@ mod gather;
 pub mod java;
 mod libc;
 pub mod off_path;
+mod openssl;
 mod os_release;
 pub mod programs;
 pub mod python;

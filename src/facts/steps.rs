@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::commands::{Caller, CommandSearch};
 use super::off_path::OffPath;
+use super::openssl::without_ciphers;
 use super::programs::Surroundings;
 use super::python::{Python, python};
 use super::versions::numbers;
@@ -153,6 +154,7 @@ impl Available<'_> {
             |name: &str| self.commands.get(name).is_some_and(|command| command.state == CommandState::Usable);
         let is_moot = match need.fact {
             Some(NeedFact::PythonCrypto) => !is_usable("python3"),
+            Some(NeedFact::OpensslCiphers) => !is_usable("openssl"),
             Some(NeedFact::DotnetRuntime) => !is_usable("dotnet"),
             Some(NeedFact::Java) => false,
             // No step of a Linux image has it.
@@ -172,6 +174,7 @@ impl Available<'_> {
         let mut problem = match (&need.path, need.fact) {
             (Some(path), _) => self.at(path),
             (None, Some(NeedFact::PythonCrypto)) => self.python_crypto(),
+            (None, Some(NeedFact::OpensslCiphers)) => self.openssl_ciphers(),
             (None, Some(NeedFact::DotnetRuntime)) => self.dotnet_runtime(need),
             (None, Some(NeedFact::Java)) => self.java(need, in_bash),
             (None, Some(NeedFact::WindowsPowershell)) => None,
@@ -260,32 +263,24 @@ impl Available<'_> {
         StepProblem { statement, missing, place: self.path.place.clone(), ..StepProblem::default() }
     }
 
+    /// Older releases than OpenSSL 3 know no providers. A program that holds the library is taken for a newer one.
+    fn openssl_ciphers(&self) -> Option<StepProblem> {
+        let program = self.commands.get("openssl")?.program.as_ref()?;
+        let is_older = |library: &String| {
+            library.strip_prefix("libcrypto.so.").is_some_and(|release| !release.starts_with(['3', '4']))
+        };
+        if program.architecture.is_none() || program.needed.iter().any(is_older) {
+            return None;
+        }
+        let (outcome, statement, place) = without_ciphers(self.around)?;
+        Some(StepProblem { outcome, statement, place, ..StepProblem::default() })
+    }
+
     fn python_crypto(&self) -> Option<StepProblem> {
         let command = self.commands.get("python3")?;
-        let Python { version, packages, crypto, pip, externally_managed, open, place } = python(self.around, command);
-        let version = version.unwrap_or_default();
-        let looked_in = if packages.is_empty() { "no folder".to_owned() } else { packages.join(", ") };
-        let (outcome, lesser, statement) = match (open, crypto, pip, externally_managed) {
-            (Some(open), ..) => (Outcome::Unknown, false, open),
-            (None, Some(_), ..) => return None,
-            (None, None, None, _) => {
-                let statement =
-                    format!("Python {version} has neither the module Crypto nor pip: it looks in {looked_in}");
-                (Outcome::Fail, false, statement)
-            }
-            (None, None, Some(_), Some(mark)) => {
-                let statement = format!(
-                    "Python {version} has no module Crypto ({looked_in}), and {mark} forbids pip to install it"
-                );
-                (Outcome::Fail, false, statement)
-            }
-            (None, None, Some(pip), None) => {
-                let statement = format!(
-                    "Python {version} has no module Crypto ({looked_in}); pip ({pip}) has to download it in every step"
-                );
-                (Outcome::Fail, true, statement)
-            }
-        };
+        let found = python(self.around, command);
+        let place = found.place.clone();
+        let (outcome, lesser, statement) = lost_cipher(found)?;
         Some(StepProblem { outcome, lesser, statement, place, ..StepProblem::default() })
     }
 
@@ -324,6 +319,45 @@ impl Available<'_> {
         let outcome = outcome(home.java);
         Some(StepProblem { outcome, statement, place: home.place.clone(), ..StepProblem::default() })
     }
+}
+
+/// What keeps a Python from decrypting variables: the outcome, whether the step goes on without it, and a sentence.
+fn lost_cipher(found: Python) -> Option<(Outcome, bool, String)> {
+    let version = found.version.unwrap_or_default();
+    let packages = found.packages;
+    let looked_in = if packages.is_empty() { "no folder".to_owned() } else { excerpt(&packages.join(", "), 400) };
+    if let Some(why) = found.stopped {
+        return Some((Outcome::Fail, false, why));
+    }
+    if let Some(why) = found.open {
+        return Some((Outcome::Unknown, false, why));
+    }
+    if found.crypto.is_some() {
+        return None;
+    }
+    if let Some(why) = found.shadowed {
+        return Some((
+            Outcome::Fail,
+            false,
+            format!("Python {version} cannot import the module Crypto.Cipher.AES: {why}"),
+        ));
+    }
+    let statement = match (found.pip, found.externally_managed, found.without_user_site) {
+        (None, ..) => format!("Python {version} has neither the module Crypto nor pip: it looks in {looked_in}"),
+        (Some(_), Some(mark), _) => {
+            format!("Python {version} has no module Crypto ({looked_in}), and {mark} forbids pip to install it")
+        }
+        (Some(_), None, true) => format!(
+            "Python {version} has no module Crypto ({looked_in}), and it leaves out what pip installs for the user"
+        ),
+        (Some(pip), None, false) => {
+            let statement = format!(
+                "Python {version} has no module Crypto ({looked_in}); pip ({pip}) has to download it in every step"
+            );
+            return Some((Outcome::Fail, true, statement));
+        }
+    };
+    Some((Outcome::Fail, false, statement))
 }
 
 /// What is wrong with a command that a script of bash finds elsewhere, or otherwise, than other programs do.

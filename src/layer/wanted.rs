@@ -20,11 +20,18 @@ pub(super) fn largest_kept(path: &str) -> u64 {
             matches!(name, "passwd" | "group" | "ld.so.cache" | "ld.so.preload")
                 || (name.starts_with("ld-musl-") && name.ends_with(".path"))
         }
+        "etc/dotnet" => name.starts_with("install_location"),
         _ => false,
     };
     if is_of_system || name.starts_with("os-release") {
         LARGEST_KEPT
-    } else if name.ends_with(".runtimeconfig.json") || is_shell_file(folder, name) || tells_version(folder, name) {
+    } else if name.ends_with(".runtimeconfig.json")
+        || name.ends_with(".runtimeconfig.dev.json")
+        || is_shell_file(folder, name)
+        || tells_version(folder, name)
+        || decides_imports(folder, name)
+        || configures_openssl(folder, name)
+    {
         LARGEST_SMALL
     } else {
         0
@@ -114,6 +121,25 @@ fn tells_version(folder: &str, name: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a file may configure OpenSSL: what is called so, and what such files include.
+fn configures_openssl(folder: &str, name: &str) -> bool {
+    let is_near = |text: &str| text.contains("ssl") || text.contains("fips");
+    name.ends_with(".cnf")
+        || name.starts_with("opensslcnf")
+        || ((name.ends_with(".conf") || name.ends_with(".config")) && (is_near(folder) || is_near(name)))
+}
+
+/// Whether a file decides what Python imports: files that add folders, that run before everything else, and the few
+/// compiled modules whose release is asked for.
+fn decides_imports(folder: &str, name: &str) -> bool {
+    let is_site = folder.ends_with("/site-packages") || folder.ends_with("/dist-packages");
+    let is_cipher = folder.ends_with("/Crypto") || folder.ends_with("/Crypto/Cipher");
+    (is_site && name.ends_with(".pth"))
+        || name.ends_with("._pth")
+        || matches!(name, "sitecustomize.py" | "usercustomize.py")
+        || (is_cipher && name.ends_with(".pyc"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 use super::Source;
+use super::dotnet_variable::Variable;
 use crate::toml_file;
 
 const FILE: &str = "rules/tables/dotnet.toml";
@@ -23,6 +24,20 @@ pub struct DotnetTable {
     pub sources: Vec<Source>,
     /// One entry for each release, the oldest first.
     pub release: Vec<Release>,
+    /// Variables that keep a runtime from starting programs.
+    pub variable: Vec<Variable>,
+    /// Cultures that ICU defines.
+    pub cultures: Cultures,
+}
+
+/// Cultures that ICU defines, as far as images name them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Cultures {
+    /// Every language.
+    pub languages: Vec<String>,
+    /// Languages in the territories where they are mostly spoken, such as `de_DE`.
+    pub territories: Vec<String>,
 }
 
 /// What one .NET release needs.
@@ -48,6 +63,8 @@ pub struct Release {
     pub needs_temp_folder: bool,
     /// The variables that switch diagnostics off when they are 0.
     pub diagnostics_variables: Vec<String>,
+    /// What the names of the runtime's own variables begin with; the first that is set counts.
+    pub prefixes: Vec<String>,
     /// Whether compression uses the system's zlib.
     pub system_zlib: bool,
 }

@@ -2,6 +2,7 @@
 
 pub mod distributions;
 pub mod dotnet;
+pub mod dotnet_variable;
 pub mod packages;
 pub mod steps;
 pub mod tools;

@@ -69,6 +69,8 @@ pub struct Need {
 pub enum NeedFact {
     /// Python finds the module `Crypto`, or can install it.
     PythonCrypto,
+    /// OpenSSL's configuration leaves it ciphers.
+    OpensslCiphers,
     /// A .NET runtime of exactly one release.
     DotnetRuntime,
     /// Java, by `JAVA_HOME` or on `PATH`.
@@ -112,6 +114,7 @@ impl Need {
         match (&self.path, self.fact) {
             (Some(path), _) => path.clone(),
             (None, Some(NeedFact::PythonCrypto)) => "pycryptodome".to_owned(),
+            (None, Some(NeedFact::OpensslCiphers)) => "ciphers of OpenSSL".to_owned(),
             (None, Some(NeedFact::DotnetRuntime)) => {
                 format!(".NET runtime {}", self.least.as_deref().unwrap_or_default())
             }

@@ -6,6 +6,7 @@ mod cache;
 mod cli;
 mod docs;
 mod engines;
+mod environment;
 mod errors;
 mod facts;
 mod gate;

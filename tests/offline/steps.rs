@@ -126,11 +126,11 @@ fn the_selected_steps_decide_and_the_others_are_summed_up() {
 #[test]
 fn python_needs_the_module_or_may_install_it() {
     let python = || {
-        Tar::default().file("etc/debian_version", 0o644, b"12.5\n").link("usr/bin/python3", "python3.11").file(
-            "usr/bin/python3.11",
-            0o755,
-            &program(),
-        )
+        Tar::default()
+            .file("etc/debian_version", 0o644, b"12.5\n")
+            .link("usr/bin/python3", "python3.11")
+            .file("usr/bin/python3.11", 0o755, &program())
+            .file("usr/lib/python3.11/encodings/__init__.py", 0o644, b"")
     };
     let crypto = |tar: Tar| {
         let result = run(&image(tar), &["--set", "steps=python"]).result();
@@ -140,7 +140,13 @@ fn python_needs_the_module_or_may_install_it() {
         [of("error", "fail"), of("warning", "fail"), of("error", "unknown")]
     };
     let packages = "usr/lib/python3/dist-packages";
-    let pip = |tar: Tar| tar.file(&format!("{packages}/pip/__init__.py"), 0o644, b"");
+    let pip = |tar: Tar| {
+        tar.file(&format!("{packages}/pip/__init__.py"), 0o644, b"").file(
+            &format!("{packages}/pip/__main__.py"),
+            0o644,
+            b"",
+        )
+    };
     assert_eq!(crypto(python()), [true, false, false], "no module, no pip");
     assert_eq!(crypto(pip(python())), [false, true, false], "pip can fetch it");
     let managed = pip(python()).file("usr/lib/python3.11/EXTERNALLY-MANAGED", 0o644, b"");
@@ -157,7 +163,8 @@ fn python_needs_the_module_or_may_install_it() {
         .link("opt/venv/bin/python3", "/usr/bin/python3.11")
         .file("opt/venv/pyvenv.cfg", 0o644, b"home = /usr/bin\n")
         .file("opt/venv/lib/python3.11/site-packages/Crypto/Cipher/AES.py", 0o644, b"")
-        .file("usr/bin/python3.11", 0o755, &program());
+        .file("usr/bin/python3.11", 0o755, &program())
+        .file("usr/lib/python3.11/encodings/__init__.py", 0o644, b"");
     let result = run(&image(environment).env("PATH=/opt/venv/bin:/usr/bin"), &["--set", "steps=python"]).result();
     assert!(result["passed"].as_array().unwrap().contains(&json!("python-crypto-missing")));
 }

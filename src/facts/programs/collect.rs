@@ -6,7 +6,7 @@ use super::loading::{libraries, not_loaded, problems as loading_problems};
 use super::start::{Privileges, disagreement, on_processors};
 use super::{
     DotnetFact, Level, PAYLOAD_FOLDER, Problem, ProblemKind, ProgramFact, Shape, Stage, Wanted, cryptography, folders,
-    globalization, host,
+    globalization, host, variables,
 };
 use crate::facts::{ConfigurationFacts, Fact, Libc, LibcFamily, User};
 use crate::layer::ElfSummary;
@@ -95,12 +95,18 @@ pub struct Runtime {
     pub known_by: String,
     /// How it is laid out.
     pub shape: Shape,
+    /// Whether the host has the mark of .NET's own.
+    pub is_marked: bool,
     /// Whether it writes its own parts to the home folder before it starts.
     pub extracts: bool,
     /// What its own configuration says of invariant globalization.
     pub invariant: Option<bool>,
     /// What its own configuration says of an ICU of its own.
     pub app_local_icu: Option<String>,
+    /// What its own configuration says of cultures that nobody defined.
+    pub predefined_cultures_only: Option<bool>,
+    /// What its own configuration says of startup hooks.
+    pub startup_hooks: Option<bool>,
     /// The folder that libraries of its own are taken from.
     pub app_folder: Option<String>,
     /// The files that are loaded by their paths before its own code runs, in order.
@@ -323,6 +329,7 @@ fn host_and_probes(
         return;
     };
     below_minimum(around, release, fact);
+    fact.problems.extend(variables::problems(around, runtime, release));
     let caller = |process: &mut Process<'_>, path: &Option<String>| {
         path.as_ref().and_then(|path| process.open(path, asker).ok()).unwrap_or(0)
     };

@@ -4,6 +4,7 @@ use super::collect::Surroundings;
 use super::globalization::Reached;
 use super::loading::{component, not_loaded, outcome, removed, statement};
 use super::{DotnetFact, Problem, ProblemKind, Stage};
+use crate::facts::openssl::without_ciphers;
 use crate::linker::{Failure, Process, Why};
 use crate::tables::dotnet::Release;
 use crate::verdict::{Outcome, Place};
@@ -27,13 +28,27 @@ pub fn reach(
         let name = format!("libssl.so.{version}");
         match process.open(&name, caller) {
             Ok(_) => {
+                let problem = if version == "3" { configured(around, release) } else { None };
                 fact.openssl = Some(name);
-                return Reached::default();
+                return Reached { problems: problem.into_iter().collect(), ..Reached::default() };
             }
             Err(more) => failures.extend(more),
         }
     }
     in_vain(around, release, &failures)
+}
+
+/// What the configuration of OpenSSL says against ciphers.
+fn configured(around: &Surroundings<'_>, release: &Release) -> Option<Problem> {
+    let (outcome, statement, place) = without_ciphers(around)?;
+    Some(Problem {
+        kind: ProblemKind::OpensslWithoutCiphers,
+        stage: Some(Stage::Cryptography),
+        outcome,
+        statement: format!("{statement}; a program for .NET {} ends when it first encrypts", release.version),
+        place,
+        component: None,
+    })
 }
 
 fn in_vain(around: &Surroundings<'_>, release: &Release, failures: &[Failure]) -> Reached {

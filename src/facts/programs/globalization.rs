@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::collect::{Runtime, Surroundings};
+use super::cultures;
 use super::loading::{cached, component, not_loaded, outcome, removed, statement};
 use super::{DotnetFact, LibraryFact, Problem, ProblemKind, Stage};
 use crate::layer::path::absolute;
@@ -70,11 +71,14 @@ pub fn reach(
         });
         return Reached { problems: problem.into_iter().collect(), ..Reached::default() };
     }
+    let culture = cultures::problem(around, runtime, release);
     let app_local = runtime.app_local_icu.as_deref().or_else(|| around.variable(APP_LOCAL));
-    match app_local.filter(|value| release.icu.app_local && !value.is_empty()) {
+    let mut reached = match app_local.filter(|value| release.icu.app_local && !value.is_empty()) {
         Some(value) => app_local_icu(around, runtime, value, process, caller, fact),
         None => Probe { around, release, process, caller, failures: Vec::new(), stop: None }.run(fact),
-    }
+    };
+    reached.problems.extend(culture);
+    reached
 }
 
 /// The libraries of an ICU that a program brings along: `[suffix:]version` (dotnet/runtime,

@@ -3,11 +3,15 @@
 
 mod collect;
 mod cryptography;
+mod cultures;
 mod folders;
+mod frameworks;
 mod globalization;
 mod host;
+mod hosting;
 mod loading;
 mod start;
+mod variables;
 
 use serde::{Deserialize, Serialize};
 
@@ -188,12 +192,18 @@ pub enum ProblemKind {
     GlobalizationInvariant,
     /// There is no OpenSSL library that this .NET can use.
     OpensslMissing,
+    /// The configuration of OpenSSL leaves no ciphers.
+    OpensslWithoutCiphers,
     /// There is no zlib for compression.
     ZlibMissing,
     /// There is no folder for temporary files that can be written to.
     TempFolderMissing,
     /// The home folder, where the program extracts itself, cannot be written to.
     HomeNotWritable,
+    /// A variable of the environment keeps the runtime from starting programs.
+    VariableHarmful,
+    /// A variable of the environment has foreign code run inside of programs.
+    StartupHook,
 }
 
 /// What became of one library that was asked for.

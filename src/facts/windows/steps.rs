@@ -59,6 +59,8 @@ impl Search<'_> {
             Some(NeedFact::PythonCrypto) => self.python_crypto(),
             Some(NeedFact::DotnetRuntime) => self.dotnet_runtime(need),
             Some(NeedFact::Java) => self.java(),
+            // No step of a Windows image asks for them.
+            Some(NeedFact::OpensslCiphers) => None,
             None => self.one_of(&need.windows),
         }?;
         problem.need.clone_from(&need.id);
