@@ -127,7 +127,9 @@ fn an_image_that_the_engine_lacks_is_fetched_with_this_machine_s_credentials() {
     let Some(registry) = real_part("a registry with basic auth", "IMGLINT_TEST_REGISTRY_AUTH") else { return };
     let Some(file) = real_part("credentials", "IMGLINT_TEST_REGISTRY_AUTH_FILE") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let image = TestImage::like_this_machine(json!({"Env": ["ONLY=IN_THE_REGISTRY"]})).unwrap();
+    // Another image in each run of the tests, so an engine that is still there lacks it.
+    let only = format!("ONLY=IN_THE_REGISTRY_{}", std::process::id());
+    let image = TestImage::like_this_machine(json!({"Env": [only]})).unwrap();
     write_layout(folder.path(), &[(&image, "1")]);
     let name = format!("{registry}/imglint/private:1");
     let (from, to) = (format!("oci:{}:1", folder.path().display()), format!("docker://{name}"));

@@ -90,6 +90,8 @@ impl Layers {
             config_digest: None,
             platform: configuration.platform.clone(),
             offered: Vec::new(),
+            entry: None,
+            is_one_of_all: false,
             listed: None,
             manifest: ManifestKind::Oci,
             media_types: Vec::new(),
