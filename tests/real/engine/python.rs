@@ -79,6 +79,7 @@ fn files() -> Tar {
     tar = tar.link("nothing/bin/python3", "/usr/bin/python3").file("nothing/bin/python3._pth", 0o644, b"/m\n");
     let root = "root/.pyenv";
     tar = tar.file(&format!("{root}/version"), 0o644, b"3.11.2\n");
+    tar = tar.file(&format!("{root}/libexec/pyenv"), 0o755, b"#!/bin/bash\nexit 1\n");
     tar = tar.link(&format!("{root}/versions/3.11.2/bin/python3"), "/usr/bin/python3.11");
     tar = tar.file(
         &format!("{root}/shims/python3"),
