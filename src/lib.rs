@@ -3,7 +3,7 @@
 //! Data flows one way through the modules, in the order in which they are declared here; a module names only what
 //! stands above it (`tests/offline/architecture.rs` holds that).
 //!
-//! Words: [`digest`], [`platform`], [`reference`](mod@reference), [`printable`], [`spelling`], [`toml_file`],
+//! Words: [`digest`], [`platform`], [`reference`](mod@reference), [`printable`], [`spelling`], [`small_file`], [`toml_file`],
 //! [`verdict`]. Panics of others: [`panics`]. Bytes: [`layer`] (one layer's bytes become its index), [`cache`],
 //! [`runtime_config`], [`image`] (where the bytes come from).
 //! Knowledge: [`rootfs`], [`tables`], [`shell`] (what start-up files do to `PATH`), [`linker`], [`facts`]. Judgement: [`parameters`], [`checks`], [`catalog`], [`lint`]. Running an
@@ -19,6 +19,8 @@ mod tls;
 pub mod verdict;
 
 pub mod panics;
+
+pub mod small_file;
 
 pub mod toml_file;
 

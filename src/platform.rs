@@ -61,6 +61,23 @@ impl Platform {
         self.os == "unknown" && self.architecture == "unknown"
     }
 
+    /// The platform in Go's words, whatever it was called (containerd, platforms/database.go, `normalizeOS` and
+    /// `normalizeArch`): `x86_64` is `amd64`, `AArch64` is `arm64`, `armhf` is `arm/v7`.
+    #[must_use]
+    pub fn normal(self) -> Self {
+        let os = match self.os.to_ascii_lowercase() {
+            os if os == "macos" => "darwin".to_owned(),
+            os => os,
+        };
+        let (architecture, implied) = normal_architecture(&self.architecture);
+        let written = self.variant.map(|variant| variant.to_ascii_lowercase()).filter(|variant| !variant.is_empty());
+        let written = written.map(|variant| match variant.as_bytes() {
+            [b'0'..=b'9', ..] if architecture.starts_with("arm") => format!("v{variant}"),
+            _ => variant,
+        });
+        Self { os, architecture, variant: implied.map(str::to_owned).or(written), os_version: self.os_version }
+    }
+
     /// Whether an image built for `self` is one that `wanted` asks for: what `wanted` leaves out matches anything,
     /// and its os.version may be a prefix (`10.0.20348` matches `10.0.20348.2227`).
     #[must_use]
@@ -117,23 +134,27 @@ impl FromStr for Platform {
         if parts.next().is_some() || variant == Some("") || os_version == Some("") {
             return Err(wrong());
         }
-        Ok(Self {
-            os: os.to_ascii_lowercase(),
-            architecture: normal_architecture(architecture),
+        let platform = Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
             variant: variant.map(str::to_owned),
             os_version: os_version.map(str::to_owned),
-        })
+        };
+        Ok(platform.normal())
     }
 }
 
-/// Go's word for what people also call it (containerd, platforms/database.go, `normalizeArch`).
-fn normal_architecture(text: &str) -> String {
-    match text.to_ascii_lowercase().as_str() {
-        "x86_64" | "x86-64" => "amd64".to_owned(),
-        "aarch64" => "arm64".to_owned(),
-        "i386" => "386".to_owned(),
-        other => other.to_owned(),
-    }
+/// Go's word for an architecture, and the variant that the word implies.
+fn normal_architecture(text: &str) -> (String, Option<&'static str>) {
+    let (architecture, variant) = match text.to_ascii_lowercase().as_str() {
+        "x86_64" | "x86-64" => ("amd64", None),
+        "aarch64" => ("arm64", None),
+        "i386" => ("386", None),
+        "armhf" => ("arm", Some("v7")),
+        "armel" => ("arm", Some("v6")),
+        other => return (other.to_owned(), None),
+    };
+    (architecture.to_owned(), variant)
 }
 
 impl fmt::Display for Platform {
@@ -195,6 +216,9 @@ mod tests {
     fn people_s_words_for_architectures_are_understood() {
         assert_eq!(platform("linux/x86_64"), Platform::new("linux", "amd64"));
         assert_eq!(platform("Linux/aarch64"), Platform::new("linux", "arm64"));
+        assert_eq!(platform("linux/ARMHF"), platform("linux/arm/7"));
+        assert_eq!(Platform::new("Windows", "AMD64").normal(), Platform::new("windows", "amd64"));
+        assert_eq!(platform("linux/arm64/8").to_string(), "linux/arm64/v8");
     }
 
     #[test]

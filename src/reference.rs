@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::digest::Digest;
+use crate::printable::excerpt;
 
 /// What names without a registry mean.
 const DOCKER_HUB: &str = "docker.io";
@@ -21,7 +22,7 @@ pub struct ImageReference {
     pub location: Location,
 }
 
-/// Where the image is to be had.
+/// Where the image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// `docker://NAME`.
@@ -40,7 +41,7 @@ pub enum Location {
     StandardInput,
     /// A text without transport: a path if there is something at it, else the name it is, if it is one. A name is
     /// the engine's image of that name if there is one, else the registry's.
-    PathOrName(PathBuf, Option<Name>),
+    PathOrName(PathBuf, Result<Name, NotAReference>),
 }
 
 /// Which image of an archive or a layout that holds several.
@@ -50,6 +51,8 @@ pub enum Pick {
     Name(String),
     /// The one with this manifest or configuration digest.
     Digest(Digest),
+    /// The one at this place of the list, counted from 0 (containers-transports(5), `@source-index`).
+    Position(usize),
 }
 
 /// A name as `docker pull` takes it, normalised.
@@ -66,7 +69,7 @@ pub struct Name {
 }
 
 /// A text that names no image.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAReference {
     /// Not of the form of a name.
     #[error("{text:?} is not an image name: {why}")]
@@ -107,7 +110,7 @@ impl FromStr for Name {
     /// # Errors
     /// The text is not of that form; the error says which part is wrong.
     fn from_str(text: &str) -> Result<Self, NotAReference> {
-        let wrong = |why: &str| NotAReference::Name { text: text.chars().take(300).collect(), why: why.to_owned() };
+        let wrong = |why: &str| NotAReference::Name { text: excerpt(text, 200), why: why.to_owned() };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest.parse::<Digest>().map_err(|error| wrong(&error.to_string()))?)),
             None => (text, None),
@@ -125,7 +128,10 @@ impl FromStr for Name {
         if repository.chars().any(char::is_uppercase) {
             return Err(wrong("repository names are lower case"));
         }
-        if repository.len() > LONGEST_REPOSITORY || !repository.split('/').all(is_component) {
+        if repository.len() > LONGEST_REPOSITORY {
+            return Err(wrong("the repository has more than 255 characters"));
+        }
+        if !repository.split('/').all(is_component) {
             return Err(wrong(
                 "the repository has to be words of a-z, 0-9 and single . _ - between them, separated by /",
             ));
@@ -240,10 +246,8 @@ fn path_or_name(text: &str) -> Result<Location, NotAReference> {
     let looks_like_path =
         text.starts_with(['/', '.', '~']) || std::path::Path::new(text).extension().is_some_and(is_archive_ending);
     match text.parse::<Name>() {
-        Ok(name) => Ok(Location::PathOrName(PathBuf::from(text), Some(name))),
-        Err(_) if looks_like_path => Ok(Location::PathOrName(PathBuf::from(text), None)),
-        Err(error) if text.is_empty() || !text.contains(['/', '\\']) => Err(error),
-        Err(_) => Ok(Location::PathOrName(PathBuf::from(text), None)),
+        Err(error) if !looks_like_path && (text.is_empty() || !text.contains(['/', '\\'])) => Err(error),
+        name => Ok(Location::PathOrName(PathBuf::from(text), name)),
     }
 }
 
@@ -263,12 +267,16 @@ fn with_path(
     Ok(make(PathBuf::from(path), pick))
 }
 
-/// Splits `PATH[:NAME]` or `PATH[@DIGEST]`. A path may itself hold colons only if a name follows.
+/// Splits `PATH[:NAME]`, `PATH[:@POSITION]` or `PATH[@DIGEST]`. A path may itself hold colons only if a name follows.
 fn split_pick(rest: &str) -> (&str, Option<Pick>) {
     if let Some((path, digest)) = rest.rsplit_once('@')
         && let Ok(digest) = digest.parse()
     {
-        return (path, Some(Pick::Digest(digest)));
+        return (path.strip_suffix(':').unwrap_or(path), Some(Pick::Digest(digest)));
+    }
+    let position = |text: &str| text.strip_prefix('@').and_then(|number| number.parse().ok()).map(Pick::Position);
+    if let Some((path, pick)) = rest.rsplit_once(':').and_then(|(path, name)| Some((path, position(name)?))) {
+        return (path, Some(pick));
     }
     match rest.split_once(':') {
         Some((path, name)) if !name.is_empty() => (path, Some(Pick::Name(name.to_owned()))),
@@ -283,6 +291,7 @@ fn join_pick(path: PathBuf, pick: Option<Pick>) -> PathBuf {
         None => path,
         Some(Pick::Name(name)) => PathBuf::from(format!("{}:{name}", path.display())),
         Some(Pick::Digest(digest)) => PathBuf::from(format!("{}@{digest}", path.display())),
+        Some(Pick::Position(number)) => PathBuf::from(format!("{}:@{number}", path.display())),
     }
 }
 
@@ -291,6 +300,7 @@ impl fmt::Display for Pick {
         match self {
             Self::Name(name) => f.write_str(name),
             Self::Digest(digest) => digest.fmt(f),
+            Self::Position(number) => write!(f, "@{number}"),
         }
     }
 }
@@ -394,6 +404,8 @@ mod tests {
             parse("docker-archive:x.tar:localhost:5000/a:1"),
             Location::DockerArchive("x.tar".into(), Some(Pick::Name("localhost:5000/a:1".into())))
         );
+        assert_eq!(parse("docker-archive:x.tar:@1"), Location::DockerArchive("x.tar".into(), Some(Pick::Position(1))));
+        assert_eq!(parse("oci:a:@0"), Location::OciLayout("a".into(), Some(Pick::Position(0))));
         assert_eq!(parse("rootfs:/a:b"), Location::Rootfs("/a:b".into()));
         assert_eq!(parse("-"), Location::StandardInput);
     }

@@ -8,7 +8,7 @@ use super::Failure;
 use super::args::{CheckArguments, ReportTarget, SourceArguments, TargetArguments};
 use super::check::Target;
 use crate::config::{self, Baseline, Config, EXPIRED, FailOn, Gate};
-use crate::image::registry::RegistrySettings;
+use crate::image::registry::{Mirror, RegistrySettings};
 use crate::mentions::{self, Named, Variables};
 use crate::report::Mention;
 use crate::spelling;
@@ -80,15 +80,17 @@ pub(super) fn sources(arguments: &SourceArguments, config: &Config) -> Result<So
     }
     sources.jobs = sources.jobs.or(config.jobs);
     let of_entry = |(name, entry): (&String, &config::RegistryEntry)| {
+        let wrong = |error| Failure(format!("{}: registry.{name:?}: mirror: {error}", config.file));
+        let mirrors: Result<Vec<Mirror>, String> = entry.mirror.iter().map(|mirror| mirror.parse()).collect();
         let settings = RegistrySettings {
-            mirrors: entry.mirror.clone(),
+            mirrors: mirrors.map_err(wrong)?,
             ca: entry.ca.clone(),
             is_insecure: entry.insecure,
             auth_file: entry.auth_file.clone(),
         };
-        (name.clone(), settings)
+        Ok::<_, Failure>((name.clone(), settings))
     };
-    sources.registries = config.registries.iter().map(of_entry).collect();
+    sources.registries = config.registries.iter().map(of_entry).collect::<Result<_, _>>()?;
     Ok(sources)
 }
 

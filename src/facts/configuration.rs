@@ -1,9 +1,10 @@
 //! Collects what containers are started with, each setting with the history entry that set it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::{ConfigurationFacts, SearchPath, Setting};
-use crate::image::config::{Configuration, History};
+use crate::image::config::Configuration;
 use crate::verdict::Place;
 
 /// `PATH` where the configuration has none (moby, oci/defaults.go and daemon/pkg/oci `DefaultPathEnv`; Podman and
@@ -17,7 +18,8 @@ const SHELLS: [&str; 3] = ["/bin/sh -c ", "cmd /S /C ", "powershell -Command "];
 #[must_use]
 pub fn configuration(configuration: &Configuration) -> ConfigurationFacts {
     let run = &configuration.run;
-    let set_by = |field: &str, keyword: &str, mark: &str| set_by(configuration, field, keyword, mark);
+    let setters = Setters::of(configuration);
+    let set_by = |field: &str, keyword: &str, mark: &str| setters.place(field, keyword, mark);
     let words = |field: &str, keyword: &str, words: &[String]| {
         let mark = words.first().map_or("", String::as_str);
         Setting { value: words.to_vec(), place: set_by(field, keyword, mark) }
@@ -70,25 +72,49 @@ pub fn search_path(settings: &ConfigurationFacts) -> SearchPath {
 /// The place of a field, with the instruction that set it to a value.
 #[must_use]
 pub fn set_by(configuration: &Configuration, field: &str, keyword: &str, value: &str) -> Place {
-    Place {
-        field: Some(format!("config.{field}")),
-        instruction: setter(&configuration.history, keyword, value),
-        ..Place::default()
-    }
+    Setters::of(configuration).place(field, keyword, value)
 }
 
-/// The last instruction with `keyword` that mentions `mark`. A value that no instruction mentions was set without a
-/// Dockerfile.
-fn setter(history: &[History], keyword: &str, mark: &str) -> Option<String> {
-    if mark.is_empty() {
-        return None;
+/// How many bytes of instructions are looked through for all settings of a configuration: real ones need some hundred
+/// KiB. What is asked for after that has no instruction.
+const MOST_SEARCHED: usize = 256 << 20;
+
+/// The instructions that may have set something, last first.
+struct Setters {
+    instructions: Vec<String>,
+    bytes: usize,
+    searched: Cell<usize>,
+}
+
+impl Setters {
+    fn of(configuration: &Configuration) -> Self {
+        let texts = configuration.history.iter().rev().map(|entry| instruction(&entry.created_by));
+        let instructions: Vec<String> = texts.filter(|text| !text.starts_with("RUN ")).collect();
+        let bytes = instructions.iter().map(String::len).sum();
+        Self { instructions, bytes, searched: Cell::new(0) }
     }
-    // JSON in instructions escapes what the value itself does not.
-    let escaped = mark.replace('\\', "\\\\").replace('"', "\\\"");
-    history.iter().rev().map(|entry| instruction(&entry.created_by)).find(|text| {
-        text.strip_prefix(keyword)
-            .is_some_and(|rest| rest.starts_with([' ', '\t', '[']) && (rest.contains(mark) || rest.contains(&escaped)))
-    })
+
+    fn place(&self, field: &str, keyword: &str, value: &str) -> Place {
+        let instruction = self.setter(keyword, value);
+        Place { field: Some(format!("config.{field}")), instruction, ..Place::default() }
+    }
+
+    /// The last instruction with `keyword` that mentions `mark`. A value that no instruction mentions was set without a
+    /// Dockerfile.
+    fn setter(&self, keyword: &str, mark: &str) -> Option<String> {
+        self.searched.set(self.searched.get().saturating_add(self.bytes));
+        if mark.is_empty() || self.searched.get() > MOST_SEARCHED {
+            return None;
+        }
+        // JSON in instructions escapes what the value itself does not.
+        let escaped = mark.replace('\\', "\\\\").replace('"', "\\\"");
+        let is_setter = |text: &&String| {
+            text.strip_prefix(keyword).is_some_and(|rest| {
+                rest.starts_with([' ', '\t', '[']) && (rest.contains(mark) || rest.contains(&escaped))
+            })
+        };
+        self.instructions.iter().find(is_setter).cloned()
+    }
 }
 
 /// The Dockerfile instruction that a history entry stands for, whichever builder wrote it.
@@ -118,6 +144,7 @@ pub fn instruction(created_by: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::config::History;
 
     #[test]
     fn instructions_are_told_from_what_every_builder_writes() {

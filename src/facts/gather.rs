@@ -1,5 +1,6 @@
 //! Gathers all facts about an image, each by its collector, and says of the rest why it could not be had.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::commands::CommandSearch;
@@ -10,7 +11,8 @@ use super::{
     bash_start, configuration, java, libc, off_path, os_release, search_path, shell_files, start, steps, system_files,
     user, windows,
 };
-use crate::image::{Image, Layer, ManifestKind, SourceKind};
+use crate::image::{Image, Layer, ManifestKind, SourceKind, TELLING};
+use crate::platform::Platform;
 use crate::reference::Name;
 use crate::rootfs::Rootfs;
 use crate::rootfs::windows::WindowsFiles;
@@ -57,6 +59,17 @@ pub enum Content<'a> {
 /// the layers that [`Layers::of`] asks for.
 #[must_use]
 pub fn gather(image: &Image, source: SourceKind, name: Option<&Name>, content: Content<'_>, wanted: &Wanted) -> Facts {
+    let told = match content {
+        Content::Linux(rootfs) if image.platform.architecture.is_empty() => architecture(rootfs),
+        _ => None,
+    };
+    let image = &match told {
+        Some(architecture) => {
+            let platform = Platform { architecture: architecture.to_owned(), ..image.platform.clone() };
+            Cow::Owned(Image { platform, ..image.clone() })
+        }
+        None => Cow::Borrowed(image),
+    };
     let mut facts = Facts {
         reference: name.map_or_else(
             || Fact::not_applicable("the image was not named as a registry names it"),
@@ -100,6 +113,12 @@ pub fn gather(image: &Image, source: SourceKind, name: Option<&Name>, content: C
     }
     facts.configuration = Fact::Known(settings);
     facts
+}
+
+/// The architecture of the first program that tells it, for an image that does not: engines take such an image for one of
+/// their own architecture, and then its programs decide.
+fn architecture(rootfs: &Rootfs) -> Option<&'static str> {
+    TELLING.iter().find_map(|path| rootfs.find(path).ok()?.detail()?.elf.as_ref()?.architecture())
 }
 
 fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootfs: &Rootfs, wanted: &Wanted) {

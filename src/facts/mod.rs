@@ -18,7 +18,8 @@ pub mod run;
 mod scripts;
 mod search_path;
 pub mod shell_files;
-pub mod start;
+mod shown;
+mod start;
 mod starting;
 pub mod steps;
 pub mod system_files;
@@ -315,16 +316,19 @@ pub struct ConfigurationFacts {
     /// The words of `Cmd`.
     pub cmd: Setting<Vec<String>>,
     /// The environment by name, the last entry of a name counts.
+    #[serde(serialize_with = "shown::first_of_map")]
     pub env: BTreeMap<String, Setting<String>>,
     /// As written, empty for the default.
     pub user: Setting<String>,
     /// The working directory.
     pub working_dir: Setting<String>,
     /// The volumes' paths.
+    #[serde(serialize_with = "shown::first_of_list")]
     pub volumes: Vec<Setting<String>>,
     /// The words of `Shell`, empty for the default.
     pub shell: Setting<Vec<String>>,
     /// Labels by name.
+    #[serde(serialize_with = "shown::first_of_map")]
     pub labels: BTreeMap<String, Setting<String>>,
 }
 

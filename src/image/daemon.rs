@@ -1,7 +1,7 @@
 //! An engine's image store, through the Docker API: Docker, or Podman behind its compatible socket.
 
-use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::io;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::open::SourceOptions;
 use super::read::{Depth, ReadOptions, layers};
 use super::registry::{Registry, RegistryOptions, Retries};
 use super::stream::Stream;
+use super::waiting::{Patience, WAITING, Waiting};
 use super::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind};
 use crate::digest::Digest;
 use crate::platform::PlatformChoice;
@@ -28,8 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const LARGE: i64 = 256 << 20;
 /// How long a registry may be silent that nobody asked to use.
 const UNASKED: Duration = Duration::from_secs(3);
-/// How many chunks of an export may wait to be read.
-const WAITING: usize = 8;
 
 /// An image in an engine's store, found but not yet exported.
 pub struct Found {
@@ -152,7 +151,7 @@ impl Found {
         let from_registry = by_digest.and_then(|(id, digest)| from_registry(&what, name, id, digest, options));
         let (files, fetched) = match from_registry {
             Some((files, fetched)) => (files, fetched),
-            None => (self.export(&what, name)?, None),
+            None => (self.export(&what, name, Patience::of(options.registry.timeout))?, None),
         };
         if let Some((cache, id)) = cache {
             files.remember(cache, id);
@@ -161,7 +160,7 @@ impl Found {
     }
 
     /// Exports the image and reads it while it streams.
-    fn export(self, what: &str, name: &str) -> Result<Stream> {
+    fn export(self, what: &str, name: &str, patience: Patience) -> Result<Stream> {
         let Self { docker, runtime, image, .. } = self;
         // By its id, so that the archive holds this one image even if its name has moved on.
         let id = image.id.unwrap_or_else(|| name.to_owned());
@@ -178,7 +177,7 @@ impl Found {
                 }
             });
         });
-        Stream::read(what, Chunks { chunks, current: Vec::new(), at: 0 })
+        Stream::read(what, Waiting::for_chunks(what, chunks, patience))
     }
 }
 
@@ -238,26 +237,5 @@ impl Source for Daemon {
 
     fn bytes_fetched(&self) -> Option<u64> {
         self.fetched
-    }
-}
-
-/// The chunks of the exporting thread as a stream.
-struct Chunks {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    current: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.current.len() {
-            match self.chunks.recv() {
-                Ok(chunk) => (self.current, self.at) = (chunk?, 0),
-                Err(_) => return Ok(0),
-            }
-        }
-        let count = (&self.current[self.at..]).read(buffer)?;
-        self.at += count;
-        Ok(count)
     }
 }

@@ -1,13 +1,13 @@
 //! What `docker save` writes: `manifest.json` with a configuration and layer files for each image (moby
 //! image/spec/v1.2; the same file in the archives of Docker 25 and later, which are OCI layouts as well).
 
-use serde::Deserialize;
-
-use super::documents::{created_by, only_platform};
+use super::documents::{complete, created_by, only_platform};
 use super::files::Files;
+use super::json::{self, Json, Read, Repeats};
 use super::layout::is_named;
 use super::{Error, Image, Layer, LayerBytes, ManifestKind, Result, Source, SourceKind, config};
 use crate::digest::Digest;
+use crate::layer::path::normalise;
 use crate::platform::PlatformChoice;
 use crate::printable::excerpt;
 use crate::reference::Pick;
@@ -19,14 +19,36 @@ pub struct DockerArchive {
     pick: Option<Pick>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+/// One image of `manifest.json`.
+#[derive(Default)]
 struct Entry {
     config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Option<Vec<String>>,
+    repo_tags: Vec<String>,
+    layers: Vec<String>,
+}
+
+impl Entry {
+    fn read(json: &mut Json<'_>) -> Read<Self> {
+        let mut entry = Self::default();
+        json.fields(&["Config", "RepoTags", "Layers"], |json, key| {
+            match key {
+                // Tools name members as they wrote them, such as `./x.json`.
+                "Config" => entry.config = normalise(json.text()?.unwrap_or_default().as_bytes()),
+                "RepoTags" => entry.repo_tags = json.texts()?,
+                _ => entry.layers = json.texts()?.iter().map(|name| normalise(name.as_bytes())).collect(),
+            }
+            Ok(())
+        })?;
+        Ok(entry)
+    }
+
+    /// What it is called in lists.
+    fn called(&self) -> String {
+        match self.repo_tags.as_slice() {
+            [] => config_digest(&self.config).map_or_else(|| self.config.clone(), |digest| format!("@{digest}")),
+            tags => tags.join(" = "),
+        }
+    }
 }
 
 impl DockerArchive {
@@ -45,36 +67,49 @@ impl DockerArchive {
             .files
             .document("manifest.json")?
             .ok_or_else(|| Error::broken(format!("{} is no docker archive: it has no manifest.json", self.what())))?;
-        let entries: Option<Vec<Entry>> = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::broken(format!("{}: manifest.json: {error}", self.what())))?;
-        entries
-            .filter(|entries| !entries.is_empty())
-            .ok_or_else(|| Error::broken(format!("{}: manifest.json lists no image", self.what())))
+        let mut entries = Vec::new();
+        let read = json::read(&bytes, Repeats::Refused, |json| {
+            json.items(|json, _| {
+                entries.push(Entry::read(json)?);
+                Ok(())
+            })
+        });
+        read.map_err(|error| Error::broken(format!("{}: manifest.json: {error}", self.what())))?;
+        if entries.is_empty() {
+            return Err(Error::broken(format!("{}: manifest.json lists no image", self.what())));
+        }
+        Ok(entries)
     }
 
+    /// The entry that the reference names. Entries of the same configuration are one image.
     fn picked(&self, entries: Vec<Entry>) -> Result<Entry> {
-        let names = |entry: &Entry| match entry.repo_tags.as_deref().unwrap_or_default() {
-            [] => config_digest(&entry.config).map_or_else(|| entry.config.clone(), |digest| format!("@{digest}")),
-            tags => tags.join(" = "),
+        let what = self.what();
+        let list = |entries: &mut dyn Iterator<Item = &Entry>| {
+            excerpt(&entries.map(Entry::called).collect::<Vec<_>>().join(", "), 600)
         };
-        let list = excerpt(&entries.iter().map(names).collect::<Vec<_>>().join(", "), 600);
-        let is_picked = |entry: &Entry| match &self.pick {
+        let all = list(&mut entries.iter());
+        let is_picked = |(number, entry): (usize, &Entry)| match &self.pick {
             None => true,
-            Some(Pick::Name(name)) => entry.repo_tags.iter().flatten().any(|tag| is_named(Some(tag), name)),
+            Some(Pick::Name(name)) => entry.repo_tags.iter().any(|tag| is_named(Some(tag), name)),
             Some(Pick::Digest(digest)) => config_digest(&entry.config).as_ref() == Some(digest),
+            Some(Pick::Position(position)) => number == *position,
         };
-        let several = entries.len() > 1;
-        let found = entries.into_iter().find(is_picked);
-        match (&self.pick, found) {
-            (None, _) if several => {
-                Err(Error::not_found(format!("{} holds several images, say which: {list}", self.what())))
-            }
-            (_, Some(entry)) => Ok(entry),
-            (Some(pick), None) => {
-                Err(Error::not_found(format!("{} has no image {pick}; there is {list}", self.what())))
-            }
-            (None, None) => Err(Error::not_found(format!("{} holds no image", self.what()))),
+        let found: Vec<usize> = (0..entries.len()).filter(|&number| is_picked((number, &entries[number]))).collect();
+        let Some(&first) = found.first() else {
+            let pick = self.pick.as_ref().map(ToString::to_string).unwrap_or_default();
+            return Err(Error::not_found(format!("{what} has no image {pick}; there is {all}")));
+        };
+        let is_other = |&&number: &&usize| {
+            (&entries[number].config, &entries[number].layers) != (&entries[first].config, &entries[first].layers)
+        };
+        if found.iter().any(|number| is_other(&number)) {
+            let candidates = list(&mut found.iter().map(|&number| &entries[number]));
+            return Err(Error::not_found(match &self.pick {
+                None => format!("{what} holds several images, say which: {candidates}"),
+                Some(pick) => format!("{what} has several images {pick}, say which: {candidates}"),
+            }));
         }
+        entries.into_iter().nth(first).ok_or_else(|| Error::not_found(format!("{what} holds no image")))
     }
 
     fn image(&self, entry: &Entry) -> Result<Image> {
@@ -86,7 +121,7 @@ impl DockerArchive {
             return Err(Error::broken(format!("{what} has the digest {digest}")));
         }
         let configuration = config::parse(&what, &bytes)?;
-        let names = entry.layers.clone().unwrap_or_default();
+        let names = entry.layers.clone();
         if names.len() != configuration.diff_ids.len() {
             let count = configuration.diff_ids.len();
             return Err(Error::broken(format!("{what} has {count} DiffIDs for {} layers", names.len())));
@@ -113,10 +148,10 @@ impl DockerArchive {
             })
             .collect::<Result<_>>()?;
         Ok(Image {
-            name: entry.repo_tags.iter().flatten().next().cloned(),
+            name: entry.repo_tags.first().cloned(),
             digest: None,
             config_digest: Some(digest),
-            platform: configuration.platform.clone(),
+            platform: complete(&configuration.platform, None),
             offered: Vec::new(),
             entry: None,
             is_one_of_all: false,

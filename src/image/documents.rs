@@ -1,7 +1,7 @@
 //! From the document that a reference names to the images that were asked for: nested indexes, platforms, manifests
 //! and configurations, the same for every source that holds OCI documents.
 
-use super::manifest::{Descriptor, Document, Index, Manifest};
+use super::manifest::{Descriptor, Document, Index, Manifest, Unreadable};
 use super::{Error, ErrorKind, Image, Layer, ManifestKind, Result, config, manifest};
 use crate::cache::Cache;
 use crate::digest::Digest;
@@ -85,6 +85,8 @@ pub struct Fetched {
     pub digest: Digest,
     /// The document, at most [`manifest::LARGEST_DOCUMENT`].
     pub bytes: Vec<u8>,
+    /// Of an index the entries that the reference names, if they are not all.
+    pub picked: Option<Index>,
 }
 
 /// The images that the reference of `documents` and the choice name. `name` is what they are called, if anything.
@@ -95,6 +97,9 @@ pub fn images(documents: &dyn Documents, name: Option<&str>, choice: &PlatformCh
     let root = documents.root()?;
     let what = root.what.clone();
     let read = Reader { documents, name };
+    if let Some(index) = root.picked {
+        return read.of_index(&what, index, choice);
+    }
     match manifest::parse(&root.what, &root.media_type, &root.bytes)? {
         Document::Index(index) => read.of_index(&what, index, choice),
         Document::Manifest(manifest) => {
@@ -106,13 +111,31 @@ pub fn images(documents: &dyn Documents, name: Option<&str>, choice: &PlatformCh
     }
 }
 
+/// Compares the size of a document that has the right digest with what its descriptor says. Docker takes an image in which
+/// they differ; containerd refuses it, and Podman where it is the configuration's.
+///
+/// # Errors
+/// They differ.
+pub fn verify_size(what: &str, descriptor: &Descriptor, bytes: usize) -> Result<()> {
+    if bytes as u64 == descriptor.size {
+        return Ok(());
+    }
+    Err(Error::broken(format!(
+        "{what}: has {bytes} bytes, but the index or manifest that names it says size {}, which containerd and Podman refuse",
+        descriptor.size
+    )))
+}
+
 /// For an image that stands alone: it must be of the platform that was asked for, if one was.
 ///
 /// # Errors
 /// It is of another one.
 pub fn only_platform(what: &str, image: Image, choice: &PlatformChoice) -> Result<Vec<Image>> {
     match choice {
-        PlatformChoice::Exactly(wanted) if !image.platform.satisfies(wanted) => {
+        // Engines take an image that does not say what it is for.
+        PlatformChoice::Exactly(wanted)
+            if !image.platform.architecture.is_empty() && !image.platform.satisfies(wanted) =>
+        {
             Err(no_platform(what, wanted, std::slice::from_ref(&image.platform)))
         }
         _ => Ok(vec![image]),
@@ -132,13 +155,26 @@ struct Candidate {
 
 impl Reader<'_> {
     fn of_index(&self, what: &str, index: Index, choice: &PlatformChoice) -> Result<Vec<Image>> {
-        let mut candidates = Vec::new();
-        self.collect(what, index, 0, &mut candidates)?;
+        let (mut candidates, mut unreadable) = (Vec::new(), Vec::new());
+        self.collect(what, index, 0, &mut candidates, &mut unreadable)?;
         let offered: Vec<Platform> = candidates.iter().map(|candidate| candidate.platform.clone()).collect();
-        if offered.is_empty() {
-            return Err(Error::not_found(format!("{what} is an index without any image")));
+        let chosen = match offered.is_empty() {
+            true if unreadable.is_empty() => {
+                return Err(Error::not_found(format!("{what} is an index without any image")));
+            }
+            true => Vec::new(),
+            false => choose(what, &offered, choice)?,
+        };
+        // Engines pass over what is for others.
+        let matters = |entry: &&Unreadable| {
+            let Some(platform) = &entry.platform else { return true };
+            let is_for =
+                |at: &usize| (&offered[*at].os, &offered[*at].architecture) == (&platform.os, &platform.architecture);
+            chosen.is_empty() || chosen.iter().any(is_for)
+        };
+        if let Some(entry) = unreadable.iter().find(matters) {
+            return Err(Error::broken(format!("{what}: {}", entry.why)));
         }
-        let chosen = choose(what, &offered, choice)?;
         chosen
             .into_iter()
             .map(|at| {
@@ -161,7 +197,15 @@ impl Reader<'_> {
     }
 
     /// Flattens nested indexes and learns the platforms that entries leave out from the configurations.
-    fn collect(&self, what: &str, index: Index, depth: usize, into: &mut Vec<Candidate>) -> Result<()> {
+    fn collect(
+        &self,
+        what: &str,
+        index: Index,
+        depth: usize,
+        into: &mut Vec<Candidate>,
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<()> {
+        unreadable.extend(index.unreadable);
         if depth > DEEPEST_NESTING {
             return Err(Error::broken(format!("{what}: its indexes are nested more than {DEEPEST_NESTING} deep")));
         }
@@ -181,8 +225,8 @@ impl Reader<'_> {
             let inner = format!("manifest {} of {what}", descriptor.digest);
             let bytes = self.documents.manifest(&descriptor)?;
             match manifest::parse(&inner, &descriptor.media_type, &bytes)? {
-                Document::Index(index) => self.collect(&inner, index, depth + 1, into)?,
-                Document::Manifest(manifest) if manifest.is_image() => {
+                Document::Index(index) => self.collect(&inner, index, depth + 1, into, unreadable)?,
+                Document::Manifest(manifest) if manifest.other_thing().is_none() => {
                     let platform = self.image(&inner, descriptor.digest.clone(), &manifest, None, &[])?.platform;
                     into.push(Candidate { descriptor, platform });
                 }
@@ -203,9 +247,11 @@ impl Reader<'_> {
         listed: Option<&Platform>,
         offered: &[Platform],
     ) -> Result<Image> {
-        if !manifest.is_image() {
-            let kind = excerpt(&manifest.config.media_type, 100);
-            return Err(Error::new(ErrorKind::Unsupported, format!("{what} is no image but an artifact ({kind})")));
+        if let Some(thing) = manifest.other_thing() {
+            return Err(Error::new(ErrorKind::Unsupported, format!("{what} is not an image but {thing}")));
+        }
+        if let Some(why) = manifest.refused_layer() {
+            return Err(Error::new(ErrorKind::Unsupported, format!("{what}: {why}")));
         }
         let bytes = self.documents.configuration(&manifest.config)?;
         let what = format!("configuration {} of {what}", manifest.config.digest);
@@ -247,15 +293,16 @@ impl Reader<'_> {
     }
 }
 
-/// Whether an index entry is no image: attestations (BuildKit, attestation-storage.md) and other artifacts.
-fn is_no_image(descriptor: &Descriptor) -> bool {
+/// Whether an index entry is not an image: attestations (BuildKit, attestation-storage.md) and other artifacts.
+pub(super) fn is_no_image(descriptor: &Descriptor) -> bool {
     descriptor.platform.as_ref().is_some_and(Platform::is_unknown)
         || descriptor.annotations.contains_key("vnd.docker.reference.type")
         || descriptor.artifact_type.as_deref().is_some_and(|kind| !manifest::is_image_config(kind))
 }
 
-/// What the configuration says, and where it says nothing, the index entry.
-fn complete(configured: &Platform, listed: Option<&Platform>) -> Platform {
+/// What the configuration says, and where it says nothing, the index entry. Without any operating system engines take
+/// their own (moby, image/store.go), which is Linux's for workers with Linux.
+pub(super) fn complete(configured: &Platform, listed: Option<&Platform>) -> Platform {
     let mut platform = configured.clone();
     if let Some(listed) = listed {
         for (own, other) in [(&mut platform.os, &listed.os), (&mut platform.architecture, &listed.architecture)] {
@@ -267,6 +314,9 @@ fn complete(configured: &Platform, listed: Option<&Platform>) -> Platform {
             platform.variant = platform.variant.or_else(|| listed.variant.clone());
             platform.os_version = platform.os_version.or_else(|| listed.os_version.clone());
         }
+    }
+    if platform.os.is_empty() {
+        platform.os = "linux".to_owned();
     }
     platform
 }

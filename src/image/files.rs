@@ -11,8 +11,9 @@ use crate::layer::Kind;
 use crate::layer::path::{join, parent_and_name};
 use crate::layer::tar::TarReader;
 
-/// The most members of an archive that are remembered.
+/// The most members of an archive that are remembered, and the most bytes of their names.
 const MOST_MEMBERS: usize = 200_000;
+const MOST_NAME_BYTES: usize = 32 << 20;
 /// How many links a name may lead through.
 const MOST_LINKS: usize = 10;
 
@@ -122,9 +123,11 @@ impl TarFile {
         let size = file.metadata().map_err(|error| Error::from_io(&what, error))?.len();
         let mut tar = TarReader::new(file);
         let mut members = HashMap::new();
+        let mut name_bytes = 0;
         while let Some(member) = tar.seek_next_member().map_err(|error| Error::broken(format!("{what}: {error}")))? {
-            if members.len() >= MOST_MEMBERS {
-                return Err(Error::broken(format!("{what} has more than {MOST_MEMBERS} members")));
+            name_bytes += member.path.len() + member.link.len();
+            if members.len() >= MOST_MEMBERS || name_bytes > MOST_NAME_BYTES {
+                return Err(Error::broken(format!("{what} has more members than any image's archive")));
             }
             let place = match member.kind {
                 Kind::File if member.offset + member.stored > size => {

@@ -15,7 +15,7 @@ use crate::layer::{Detail, FileScanner, IndexBuilder, Kind, LayerIndex, NewEntry
 use crate::platform::{Platform, PlatformChoice};
 
 /// Programs by which the architecture of a root file system is told.
-const TELLING: [&str; 6] = ["bin/sh", "usr/bin/sh", "bin/bash", "usr/bin/bash", "bin/busybox", "usr/bin/env"];
+pub const TELLING: [&str; 6] = ["bin/sh", "usr/bin/sh", "bin/bash", "usr/bin/bash", "bin/busybox", "usr/bin/env"];
 
 /// A root file system with the configuration to judge it by.
 pub struct RootfsFolder {

@@ -24,16 +24,19 @@ pub mod endpoints;
 mod error;
 mod files;
 mod folder;
+mod json;
 mod layout;
 mod lazy;
 pub mod manifest;
+mod no_archive;
 mod open;
 pub mod read;
 pub mod registry;
 mod stream;
+mod waiting;
 
 pub use error::{Error, ErrorKind};
-pub use folder::mounted_folder;
+pub use folder::{TELLING, mounted_folder};
 pub use open::{Opened, SourceOptions, open};
 
 /// What any operation on a source gives.
@@ -70,6 +73,11 @@ pub trait Source: Send + Sync {
             ErrorKind::Unsupported,
             format!("bytes {part:?} of layer {}: no parts are to be had", layer.index),
         ))
+    }
+
+    /// The mirror that answered in place of the registry that was named, if one did.
+    fn mirror(&self) -> Option<String> {
+        None
     }
 
     /// How many bytes came over the network so far, for sources that use one.

@@ -1,7 +1,7 @@
 //! From a reference to the source that has the image, detecting what an untold path holds.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use super::folder::RootfsFolder;
 use super::layout::Layout;
 use super::registry::{Mirrored, RegistryOptions};
 use super::stream::Stream;
-use super::{Error, ErrorKind, Result, Source, SourceKind, daemon};
+use super::waiting::{Patience, Waiting};
+use super::{Error, ErrorKind, Result, Source, SourceKind, daemon, no_archive};
 use crate::cache::Cache;
 use crate::layer::decompress::{Sniffed, is_compressed};
 use crate::platform::PlatformChoice;
-use crate::reference::{ImageReference, Location, Name, Pick};
+use crate::reference::{ImageReference, Location, Name, NotAReference, Pick};
 
 /// How sources are reached.
 #[derive(Clone, Default)]
@@ -52,14 +53,21 @@ pub fn open(reference: &ImageReference, options: &SourceOptions, choice: &Platfo
         Location::Registry(name) => registry(name, options),
         Location::Daemon(name) => engine(name, options, choice),
         Location::OciLayout(path, pick) => unnamed(layout(path, pick.clone())?),
-        Location::OciArchive(path, pick) => unnamed(archive(path, pick.clone(), Some(SourceKind::OciArchive))?),
-        Location::DockerArchive(path, pick) => unnamed(archive(path, pick.clone(), Some(SourceKind::DockerArchive))?),
+        Location::OciArchive(path, pick) => {
+            unnamed(archive(path, pick.clone(), Some(SourceKind::OciArchive), options)?)
+        }
+        Location::DockerArchive(path, pick) => {
+            unnamed(archive(path, pick.clone(), Some(SourceKind::DockerArchive), options)?)
+        }
         Location::Rootfs(path) => unnamed(rootfs(path, options)?),
         Location::StandardInput => {
-            let files = Stream::read("standard input", io::stdin())?;
-            unnamed(archive_source(Box::new(files), None, None)?)
+            let what = "standard input";
+            let input = Waiting::reading(what, io::stdin(), Patience::of(options.registry.timeout));
+            let start = Sniffed::new(input).map_err(|error| Error::from_io(what, error))?;
+            no_archive::refuse(what, None, start.start())?;
+            unnamed(archive_source(Box::new(Stream::read(what, rewound(start))?), None, None)?)
         }
-        Location::PathOrName(path, name) => path_or_name(reference, path, name.as_ref(), options, choice),
+        Location::PathOrName(path, name) => path_or_name(reference, path, name, options, choice),
     }
 }
 
@@ -95,7 +103,7 @@ fn engine(name: &str, options: &SourceOptions, choice: &PlatformChoice) -> Resul
 fn path_or_name(
     reference: &ImageReference,
     path: &Path,
-    name: Option<&Name>,
+    name: &Result<Name, NotAReference>,
     options: &SourceOptions,
     choice: &PlatformChoice,
 ) -> Result<Opened> {
@@ -109,17 +117,17 @@ fn path_or_name(
                 None
             }
         }
-        Ok(_) => Some(archive(path, None, None)?),
+        Ok(_) => Some(archive(path, None, None, options)?),
         Err(_) => None,
     };
     match (source, name) {
         (Some(source), _) => Ok(Opened { source, name: None }),
-        (None, Some(name)) => anywhere(&reference.given, name, options, choice),
-        (None, None) if path.is_dir() => Err(Error::new(
+        (None, Ok(name)) => anywhere(&reference.given, name, options, choice),
+        (None, Err(_)) if path.is_dir() => Err(Error::new(
             ErrorKind::Unsupported,
             format!("{} is a folder, but neither an OCI image layout nor a root file system", path.display()),
         )),
-        (None, None) => Err(Error::not_found(format!("{}: no such file, and not an image name", path.display()))),
+        (None, Err(why)) => Err(Error::not_found(format!("there is no such file, and {why}"))),
     }
 }
 
@@ -137,22 +145,39 @@ fn rootfs(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>> {
     Ok(Box::new(RootfsFolder::open(path, options.config_json.as_deref())?))
 }
 
-fn archive(path: &Path, pick: Option<Pick>, kind: Option<SourceKind>) -> Result<Box<dyn Source>> {
+fn archive(
+    path: &Path,
+    pick: Option<Pick>,
+    kind: Option<SourceKind>,
+    options: &SourceOptions,
+) -> Result<Box<dyn Source>> {
     let what = path.display().to_string();
     let failed = |error| Error::from_io(&what, error);
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(Error::broken(format!("{what} is a folder, not an archive; for a layout use oci:")));
     }
-    let mut start = Sniffed::new(File::open(path).map_err(failed)?).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
+    // A pipe may wait for its other end.
+    let stream: Box<dyn Read + Send> = match metadata.is_file() {
+        true => Box::new(file),
+        false => Box::new(Waiting::reading(&what, file, Patience::of(options.registry.timeout))),
+    };
+    let start = Sniffed::new(stream).map_err(failed)?;
+    no_archive::refuse(&what, Some(path), start.start())?;
     // What cannot be sought, or only after decompressing, is read once.
     let files: Box<dyn Files> = if is_compressed(start.start()).map_err(failed)? || !metadata.is_file() {
-        start.rewind();
-        Box::new(Stream::read(&what, start)?)
+        Box::new(Stream::read(&what, rewound(start))?)
     } else {
         Box::new(TarFile::open(path)?)
     };
     archive_source(files, pick, kind)
+}
+
+/// A stream from its start again.
+fn rewound<R: Read>(mut start: Sniffed<R>) -> Sniffed<R> {
+    start.rewind();
+    start
 }
 
 /// A docker archive has a `manifest.json`; those of Docker 25 and later are OCI layouts as well, but only there are
@@ -162,6 +187,16 @@ fn archive_source(files: Box<dyn Files>, pick: Option<Pick>, kind: Option<Source
         Some(kind) => kind,
         None if files.document("manifest.json")?.is_some() => SourceKind::DockerArchive,
         None if files.document("index.json")?.is_some() => SourceKind::OciArchive,
+        None if files.document("repositories")?.is_some() => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "{} is an archive in the old form from before Docker 1.10 (repositories, but no manifest.json): load it \
+                     with docker load and save it again",
+                    files.what()
+                ),
+            ));
+        }
         None => {
             return Err(Error::new(
                 ErrorKind::Unsupported,

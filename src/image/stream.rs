@@ -21,6 +21,13 @@ use crate::layer::{Kind, LayerIndex, scan};
 
 /// How many bytes of documents are kept of one archive.
 const MOST_DOCUMENT_BYTES: u64 = 64 << 20;
+/// How many bytes may follow the end of an archive; tools pad to some KiB.
+const MOST_TRAILING: u64 = 64 << 20;
+/// How many members an archive may have, how long their names may be together, and how much may be in those that are
+/// neither documents nor layers, in bytes.
+const MOST_MEMBERS: usize = 1_000_000;
+const MOST_NAME_BYTES: usize = 32 << 20;
+const MOST_OTHER_BYTES: u64 = 4 << 30;
 /// How many files of layers are kept of one archive; images have at most a few hundred thousand.
 const MOST_FILES: usize = 8_000_000;
 
@@ -50,7 +57,7 @@ impl Stream {
         let failed = |error: std::io::Error| Error::from_io(what, error);
         let (_, stream) = decompress::open(stream).map_err(failed)?;
         let mut tar = TarReader::new(stream);
-        let mut pass = Pass { what, members: HashMap::new(), document_bytes: 0, files: 0 };
+        let mut pass = Pass::new(what);
         loop {
             let member = tar.next_member().map_err(|error| match error {
                 crate::layer::Error::Read(error) => failed(error),
@@ -61,7 +68,14 @@ impl Stream {
                 Some(member) => pass.member(member, &mut tar)?,
             }
         }
-        drain(&mut tar.into_inner()).map_err(failed)?;
+        let mut rest = tar.into_inner().take(MOST_TRAILING + 1);
+        drain(&mut rest).map_err(failed)?;
+        if rest.limit() == 0 {
+            return Err(Error::broken(format!(
+                "{what} does not end {} MiB after its last member",
+                MOST_TRAILING >> 20
+            )));
+        }
         Ok(Self { what: what.to_owned(), members: pass.members })
     }
 
@@ -138,10 +152,30 @@ struct Pass<'a> {
     members: HashMap<String, Kept>,
     document_bytes: u64,
     files: usize,
+    /// How many members there were, how long the names of those that are kept are, and how much was in others.
+    count: usize,
+    name_bytes: usize,
+    other_bytes: u64,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    fn new(what: &'a str) -> Self {
+        let members = HashMap::new();
+        Self { what, members, document_bytes: 0, files: 0, count: 0, name_bytes: 0, other_bytes: 0 }
+    }
+
+    /// Counts a member.
+    fn count(&mut self, member: &Member) -> Result<()> {
+        self.count += 1;
+        self.name_bytes += member.path.len() + member.link.len();
+        match self.count > MOST_MEMBERS || self.name_bytes > MOST_NAME_BYTES {
+            true => Err(Error::broken(format!("{} has more members than any image's archive", self.what))),
+            false => Ok(()),
+        }
+    }
+
     fn member<R: Read + Send>(&mut self, member: Member, tar: &mut TarReader<R>) -> Result<()> {
+        self.count(&member)?;
         let kept = match member.kind {
             Kind::File => match self.file(&member, tar)? {
                 Some(kept) => kept,
@@ -178,6 +212,12 @@ impl Pass<'_> {
         } else if is_layer {
             Some(self.layer(member, start)?)
         } else {
+            self.other_bytes = self.other_bytes.saturating_add(member.size);
+            if self.other_bytes > MOST_OTHER_BYTES {
+                let limit = MOST_OTHER_BYTES >> 30;
+                let text = format!("{} holds more than {limit} GiB that are neither layers nor documents", self.what);
+                return Err(Error::broken(text));
+            }
             None
         };
         let mut rest = hashed;

@@ -5,6 +5,7 @@ mod architecture;
 mod cache;
 mod cli;
 mod docs;
+mod documents;
 mod engines;
 mod environment;
 mod errors;
@@ -12,6 +13,7 @@ mod facts;
 mod gate;
 mod hostile;
 mod hostile_caches;
+mod hostile_documents;
 #[cfg(feature = "shared-cache")]
 mod hostile_stores;
 mod indexes;

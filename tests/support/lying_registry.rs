@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -52,6 +53,8 @@ pub struct Reply {
 }
 
 enum Body {
+    /// Byte by byte.
+    Slow(Vec<u8>, Duration),
     /// All of it, with its length.
     Whole(Vec<u8>),
     /// All of it, in chunks, its length unsaid.
@@ -132,6 +135,14 @@ impl Reply {
     pub fn chunked(mut self) -> Self {
         if let Body::Whole(bytes) = self.body {
             self.body = Body::Chunked(bytes);
+        }
+        self
+    }
+
+    /// The body is sent byte by byte, with a pause before each.
+    pub fn slowly(mut self, pause: Duration) -> Self {
+        if let Body::Whole(bytes) = self.body {
+            self.body = Body::Slow(bytes, pause);
         }
         self
     }
@@ -275,7 +286,7 @@ fn send(stream: &mut (impl Read + Write), reply: Reply) -> std::io::Result<bool>
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str(&match &reply.body {
-        Body::Whole(bytes) => format!("Content-Length: {}\r\n\r\n", bytes.len()),
+        Body::Whole(bytes) | Body::Slow(bytes, _) => format!("Content-Length: {}\r\n\r\n", bytes.len()),
         Body::Cut(_, length) | Body::Silence(_, length) => format!("Content-Length: {length}\r\n\r\n"),
         Body::Chunked(_) | Body::Endless => "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
     });
@@ -288,6 +299,13 @@ fn send(stream: &mut (impl Read + Write), reply: Reply) -> std::io::Result<bool>
                 chunk(stream, piece)?;
             }
             stream.write_all(b"0\r\n\r\n").map(|()| true)
+        }
+        Body::Slow(bytes, pause) => {
+            for byte in bytes {
+                std::thread::sleep(pause);
+                stream.write_all(&[byte])?;
+            }
+            Ok(true)
         }
         Body::Silence(bytes, _) => {
             stream.write_all(&bytes)?;

@@ -4,18 +4,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderValue};
-use serde::Deserialize;
 
 use super::challenge::Challenge;
-use super::credentials::{Credentials, Found, Secret};
+use super::credentials::{Credentials, Found, Password as Login, Secret};
 use super::hosts;
 use super::retry::Failure;
 use super::transport::{Get, Transport};
+use crate::image::json::{self, JsonError, Repeats};
 use crate::image::{Error, ErrorKind, Result};
 use crate::printable::excerpt;
 
@@ -53,11 +51,31 @@ struct Proof {
     until: Option<Instant>,
 }
 
-#[derive(Deserialize)]
+/// What a token server answers (distribution, auth/token.md).
+#[derive(Default)]
 struct TokenAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<serde_json::Value>,
+    token: String,
+    access_token: String,
+    /// In seconds.
+    expires_in: Option<i64>,
+}
+
+impl TokenAnswer {
+    fn read(bytes: &[u8]) -> Result<Self, JsonError> {
+        let mut answer = Self::default();
+        json::read(bytes, Repeats::LastWins, |json| {
+            json.fields(&["token", "access_token", "expires_in"], |json, key| {
+                match key {
+                    "token" => answer.token = json.text()?.unwrap_or_default(),
+                    "access_token" => answer.access_token = json.text()?.unwrap_or_default(),
+                    // How long it lives is no reason to do without it.
+                    _ => answer.expires_in = json.any_number()?,
+                }
+                Ok(())
+            })
+        })?;
+        Ok(answer)
+    }
 }
 
 impl Auth {
@@ -166,9 +184,7 @@ impl Auth {
     fn renew(&self, transport: &Transport, state: &mut State, challenge: Challenge) -> Result<(), Failure> {
         let proof = match &challenge {
             Challenge::Basic => self.password()?,
-            Challenge::Bearer { realm, service, scope } => {
-                self.token(transport, realm, service.as_deref(), scope.as_deref())?
-            }
+            Challenge::Bearer { realm, service } => self.token(transport, realm, service.as_deref())?,
         };
         state.number += 1;
         state.proof = Some(Proof { challenge, header: proof.0, until: proof.1 });
@@ -178,9 +194,11 @@ impl Auth {
     fn password(&self) -> Result<(HeaderValue, Option<Instant>), Failure> {
         let found = self.found()?;
         match found.credential.as_ref().map(|credential| &credential.secret) {
-            Some(Secret::Password { user, password }) => Ok((basic(user, password)?, None)),
+            Some(Secret::Password(login) | Secret::Identity { password: Some(login), .. }) => Ok((basic(login)?, None)),
             Some(Secret::Bearer(token)) => Ok((bearer(token)?, None)),
-            Some(Secret::Identity(_)) => Err(self.denied("the registry wants a password, but there is only a token")),
+            Some(Secret::Identity { .. }) => {
+                Err(self.denied("the registry wants a password, but there is only a token"))
+            }
             None => Err(self.refused("")),
         }
     }
@@ -190,17 +208,16 @@ impl Auth {
         transport: &Transport,
         realm: &str,
         service: Option<&str>,
-        scope: Option<&str>,
     ) -> Result<(HeaderValue, Option<Instant>), Failure> {
         let url = self.realm(transport, realm)?;
-        let own_scope = format!("repository:{}:pull", self.repository);
-        let scope = scope.unwrap_or(&own_scope);
+        // As Docker: what is needed, not what the registry suggests.
+        let scope = &format!("repository:{}:pull", self.repository);
         let found = self.found()?;
         let is_at_home = url.origin() == self.base.origin();
         let asked = Instant::now();
         let mut answer = match found.credential.as_ref().map(|credential| &credential.secret) {
             Some(Secret::Bearer(token)) => return Ok((bearer(token)?, None)),
-            Some(Secret::Identity(token)) => {
+            Some(Secret::Identity { token, password }) => {
                 let fields = [
                     ("grant_type", "refresh_token"),
                     ("service", service.unwrap_or_default()),
@@ -208,11 +225,20 @@ impl Auth {
                     ("scope", scope),
                     ("refresh_token", token),
                 ];
-                transport.post(&self.image, &url, form(&fields))?
+                let answer = transport.post(&self.image, &url, form(&fields))?;
+                // Some token servers know only the older way (containerd, remotes/docker/authorizer.go).
+                if matches!(answer.response.status().as_u16(), 404 | 405) {
+                    let of_token = Login { user: Vec::new(), password: token.clone().into_bytes() };
+                    let login = password.as_ref().unwrap_or(&of_token);
+                    let url = with_query(url, service, scope, Some(&login.account()));
+                    transport.get(&self.ask(url), Some(&basic(login)?))?
+                } else {
+                    answer
+                }
             }
-            Some(Secret::Password { user, password }) => {
-                let url = with_query(url, service, scope, Some(user));
-                transport.get(&self.ask(url), Some(&basic(user, password)?))?
+            Some(Secret::Password(login)) => {
+                let url = with_query(url, service, scope, Some(&login.account()));
+                transport.get(&self.ask(url), Some(&basic(login)?))?
             }
             None => transport.get(&self.ask(with_query(url, service, scope, None)), None)?,
         };
@@ -224,18 +250,23 @@ impl Auth {
             return Err(match (transport.overloaded(&self.image, &answer, &said), status.as_u16()) {
                 (Some(failure), _) => failure,
                 (None, 400 | 401 | 403) => self.refused(&said),
-                _ => self.denied(&format!("the token server {host} answers {status} {said}")),
+                _ => {
+                    let colon = if said.is_empty() { "" } else { ": " };
+                    self.denied(&format!(
+                        "the token server {host} answers {status}{colon}{said} when it is asked for a token"
+                    ))
+                }
             });
         }
         let body = transport.read(&self.image, answer, LARGEST_ANSWER)?;
         let no_token =
             || Failure::Final(Error::broken(format!("{}: the token server {host} gave no token", self.image)));
-        let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| no_token())?;
-        let named = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.is_empty());
+        let answer = TokenAnswer::read(&body).map_err(|_| no_token())?;
+        let named = [answer.token, answer.access_token].into_iter().find(|token| !token.is_empty());
         let token = named.ok_or_else(no_token)?;
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&token);
-        let seconds = answer.expires_in.as_ref().and_then(serde_json::Value::as_f64).filter(|seconds| *seconds >= 1.0);
-        let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(USUAL_LIFE);
+        let seconds = answer.expires_in.filter(|seconds| *seconds >= 1);
+        let life = seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(USUAL_LIFE, Duration::from_secs);
         // A little early, as the request with it takes a while too.
         let early = (life / 10).min(Duration::from_secs(10));
         Ok((bearer(&token)?, asked.checked_add(life - early)))
@@ -277,8 +308,8 @@ impl Auth {
     }
 }
 
-fn basic(user: &str, password: &str) -> Result<HeaderValue> {
-    secret_header(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+fn basic(login: &Login) -> Result<HeaderValue> {
+    secret_header(&format!("Basic {}", login.encoded()))
 }
 
 fn bearer(token: &str) -> Result<HeaderValue> {

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use reqwest::blocking::Response;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, TRANSFER_ENCODING};
@@ -12,11 +13,14 @@ use reqwest::{StatusCode, Url};
 use super::retry::{Failure, Tries};
 use super::session::Session;
 use super::streams::Leave;
-use super::transport::Get;
+use super::transport::{Get, Pace, TooSlow};
 use crate::image::{Error, ErrorKind, Result};
 
 /// After this much progress, in bytes, the count of failures starts again.
 const PROGRESS: u64 = 1024 * 1024;
+
+/// In so much waiting at least so many bytes must come: 3.5 KB/s.
+const PACE: (Duration, u64) = (Duration::from_secs(300), 1024 * 1024);
 
 /// The bytes of one blob, exactly as many as its descriptor says, or of a part of it; or an error.
 pub(super) struct Blob {
@@ -35,6 +39,7 @@ pub(super) struct Blob {
     /// Where it was when it last failed.
     failed_at: u64,
     end: Option<End>,
+    pace: Pace,
     /// Leave to be open; given back while it waits for another attempt.
     leave: Option<Leave>,
 }
@@ -94,6 +99,7 @@ impl Blob {
             failures: 0,
             failed_at: start,
             end: None,
+            pace: Pace::new(PACE.0, PACE.1),
             leave: Some(leave),
         };
         while blob.source.is_none() {
@@ -203,7 +209,12 @@ impl Blob {
                 };
             }
             let room = usize::try_from(missing).unwrap_or(usize::MAX).min(buffer.len());
-            match source.response.read(&mut buffer[..room]) {
+            let read = self.pace.timed(|| source.response.read(&mut buffer[..room]));
+            match read {
+                Err(error) if error.get_ref().is_some_and(|inner| inner.is::<TooSlow>()) => {
+                    let text = format!("{}: {} is too slow: {error}", self.what, source.host);
+                    return Err(Error::new(ErrorKind::Unreachable, text));
+                }
                 Ok(0) if source.framed => return Err(self.short(self.at)),
                 Ok(0) => self.again(self.cut(&source.host))?,
                 Ok(count) => {

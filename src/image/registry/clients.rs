@@ -15,6 +15,10 @@ use super::options::RegistryOptions;
 use super::{hosts, proxies};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::image::{Error, ErrorKind, Result};
+use crate::small_file;
+
+/// The largest file of certificates, in bytes; those of whole systems have some hundred KiB.
+const LARGEST_PEM: u64 = 16 << 20;
 
 /// Clients for the hosts that one image's registry leads to, made when they are first needed.
 pub(super) struct Clients {
@@ -85,6 +89,11 @@ impl Clients {
     /// How long a connection may be silent.
     pub(super) fn stall(&self) -> Duration {
         self.options.stall
+    }
+
+    /// The time in which a document must come.
+    pub(super) fn document_time(&self) -> Duration {
+        self.options.document_time
     }
 
     /// The client for a URL. The client certificate is shown to the registry itself only, and only where `identity` says
@@ -158,15 +167,20 @@ impl Clients {
 pub fn trust(registry: &str, urls: &[String], options: &RegistryOptions) -> Option<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let elsewhere = urls.iter().filter_map(|url| Url::parse(url).ok()?.host_str().map(str::to_owned));
-    for asked in options.asked_for(registry).into_iter().chain(elsewhere) {
-        let options = options.of(registry, &asked);
+    let mirrors = options.asked_for(registry).into_iter();
+    if mirrors.clone().any(|mirror| mirror.is_plain) {
+        return None;
+    }
+    for asked in mirrors.map(|mirror| mirror.host).chain(elsewhere) {
+        let asked = asked.as_str();
+        let options = options.of(registry, asked);
         if !options.insecure.is_empty() {
             return None;
         }
-        let folder = options.places.certificates.as_ref().map(|folder| folder.join(&asked));
+        let folder = options.places.certificates.as_ref().map(|folder| folder.join(asked));
         let files = |path: &PathBuf| if path.is_dir() { files_in(path) } else { vec![path.clone()] };
         for file in options.ca.iter().chain(&options.client_cert).chain(&folder).flat_map(files) {
-            hasher.update(Digest::of(&fs::read(file).unwrap_or_default()).to_string().as_bytes());
+            hasher.update(Digest::of(&read(&file).unwrap_or_default()).to_string().as_bytes());
         }
         hasher.update(asked.as_bytes());
     }
@@ -218,7 +232,8 @@ fn identity(certificate: &Path, key: &Path) -> Result<Identity> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error: io::Error| Error::from_io(&path.display().to_string(), error))
+    small_file::read(path, LARGEST_PEM, small_file::Kind::Any)
+        .map_err(|error: io::Error| Error::from_io(&path.display().to_string(), error))
 }
 
 /// The files of a folder in the order of their names; none if it cannot be listed, which is usual for Docker's folder.

@@ -12,6 +12,7 @@ mod options;
 mod proxies;
 mod reach;
 mod retry;
+mod schema1;
 mod session;
 mod streams;
 mod transport;
@@ -23,19 +24,18 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde::Deserialize;
-
 use super::documents::{Documents, Fetched};
 use super::manifest::{ACCEPTED, Descriptor, LARGEST_DOCUMENT};
 use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind, documents};
 use crate::cache::Cache;
 use crate::digest::{Digest, Hasher};
 use crate::platform::PlatformChoice;
+use crate::printable::excerpt;
 use crate::reference::Name;
 pub use clients::trust;
 pub use credentials::Login;
 pub use foreign::{ForeignLayer, foreign};
-pub use mirrors::Mirrored;
+pub use mirrors::{Mirror, Mirrored};
 pub use options::{Places, RegistryOptions, RegistrySettings, Retries};
 pub use reach::Reach;
 use session::Session;
@@ -56,6 +56,10 @@ struct Received {
     media_type: String,
     /// `Docker-Content-Digest`.
     announced: String,
+    /// `Content-Encoding`, empty if there is none.
+    encoding: String,
+    /// Who sent it, in error messages.
+    host: String,
 }
 
 /// What this machine has to show for a repository, for an engine that fetches from there; nothing where there is
@@ -116,9 +120,9 @@ impl Registry {
     /// It is not there, there is no access, or it is something else.
     pub fn configuration_document(&self, digest: &Digest) -> Result<Vec<u8>> {
         let what = format!("{}: configuration {digest}", self.session.image);
-        let Received { bytes, media_type, .. } = self.receive(&what, "blobs", &digest.to_string())?;
-        verify(&what, digest, &media_type, &bytes)?;
-        Ok(bytes)
+        let received = self.receive(&what, "blobs", &digest.to_string())?;
+        verify(&what, digest, &received)?;
+        Ok(received.bytes)
     }
 
     /// Fetches a document of at most [`LARGEST_DOCUMENT`], whatever its length is said to be.
@@ -127,14 +131,21 @@ impl Registry {
         let url = self.session.url(kind, identifier);
         let received = self.session.retrying(|| {
             let answer = self.session.get(&Get { what, url: url.clone(), accept: &accept, part: None })?;
-            let media_type = answer.media_type();
-            if media_type == "text/html" {
-                let host = &answer.host;
-                return Err(Error::broken(format!("{what}: {host} sends a web page: is it a registry?")).into());
+            let (media_type, host) = (answer.media_type(), answer.host.clone());
+            // Storage that guesses what a blob is takes configurations for web pages.
+            if media_type == "text/html" && kind == "manifests" {
+                let text =
+                    format!("{what}: {host} sends it as a web page (text/html), which no engine takes for a manifest");
+                return Err(Error::broken(text + ": is it a registry?").into());
             }
-            let announced = answer.header("docker-content-digest").trim().to_owned();
+            let header = |name| answer.header(name).trim().to_owned();
+            let (announced, encoding) = (header("docker-content-digest"), header("content-encoding"));
             let bytes = self.session.transport.read(what, answer, LARGEST_DOCUMENT)?;
-            Ok(Received { bytes, media_type, announced })
+            let received = Received { bytes, media_type, announced, encoding, host };
+            match received.is_encoded() {
+                true => Err(received.encoded(what).into()),
+                false => Ok(received),
+            }
         })?;
         match received.bytes.len() as u64 > LARGEST_DOCUMENT {
             true => Err(Error::broken(format!("{what}: it is larger than {LARGEST_DOCUMENT} bytes"))),
@@ -150,32 +161,31 @@ impl Registry {
         if size > LARGEST_DOCUMENT {
             return Err(Error::broken(format!("{what}: {size} bytes are more than the {LARGEST_DOCUMENT} allowed")));
         }
-        let Received { bytes, media_type, .. } = self.receive(&what, kind, &digest.to_string())?;
-        let length = bytes.len() as u64;
-        if length < size {
-            return Err(Error::broken(format!("{what}: ended after {length} of {size} bytes")));
-        }
-        if length > size {
-            return Err(Error::broken(format!("{what}: has {length} bytes where its descriptor says {size}")));
-        }
-        verify(&what, digest, &media_type, &bytes)?;
-        Ok(bytes)
+        let received = self.receive(&what, kind, &digest.to_string())?;
+        verify(&what, digest, &received)?;
+        documents::verify_size(&what, descriptor, received.bytes.len())?;
+        Ok(received.bytes)
     }
 }
 
 impl Documents for Registry {
     /// The manifest or index of the name (distribution-spec, "Pulling manifests"). By digest it must have that digest;
-    /// by tag it must have the one that the registry announces, if it announces one.
+    /// by tag it must have the one that the registry announces, if it announces one. Only here the digest may be that of
+    /// the signed part of a manifest of schema 1.
     fn root(&self) -> Result<Fetched> {
         let session = &self.session;
-        let Received { bytes, media_type, announced } =
-            self.receive(&session.image, "manifests", &session.name.identifier())?;
-        let expected = session.name.digest.clone().or_else(|| announced.parse().ok());
+        let received = self.receive(&session.image, "manifests", &session.name.identifier())?;
+        let expected = session.name.digest.clone().or_else(|| received.announced.parse().ok());
         if let Some(expected) = &expected {
-            verify(&session.image, expected, &media_type, &bytes)?;
+            let signed = schema1::signed_part(&received.bytes);
+            match signed.is_some_and(|signed| digest_of(expected, &signed) == *expected) {
+                true => {}
+                false => verify(&session.image, expected, &received)?,
+            }
         }
+        let Received { bytes, media_type, .. } = received;
         let digest = session.name.digest.clone().unwrap_or_else(|| Digest::of(&bytes));
-        Ok(Fetched { what: session.image.clone(), media_type, listed: None, digest, bytes })
+        Ok(Fetched { what: session.image.clone(), media_type, listed: None, digest, bytes, picked: None })
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
@@ -225,25 +235,37 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// Holds a document against the digest it should have.
-fn verify(what: &str, expected: &Digest, media_type: &str, bytes: &[u8]) -> Result<()> {
-    let mut hasher = Hasher::new(expected.algorithm());
-    hasher.update(bytes);
-    let actual = hasher.finish();
-    if actual == *expected || is_signed_schema1(media_type, bytes) {
+impl Received {
+    /// Whether it came compressed, which was not asked for. Some registries say so of blobs that are not.
+    fn is_encoded(&self) -> bool {
+        let is_plain = matches!(self.encoding.to_ascii_lowercase().as_str(), "" | "identity");
+        !is_plain && !self.bytes.trim_ascii_start().starts_with(b"{")
+    }
+
+    fn encoded(&self, what: &str) -> Error {
+        let coding = excerpt(&self.encoding, 60);
+        Error::broken(format!(
+            "{what}: {} sends it with Content-Encoding: {coding}, which was not asked for",
+            self.host
+        ))
+    }
+}
+
+/// Compares a document with the digest it should have.
+fn verify(what: &str, expected: &Digest, received: &Received) -> Result<()> {
+    let actual = digest_of(expected, &received.bytes);
+    if actual == *expected {
         return Ok(());
+    }
+    if received.media_type == "text/html" {
+        return Err(Error::broken(format!("{what}: {} sends a web page: is it a registry?", received.host)));
     }
     Err(Error::broken(format!("{what}: the registry sent something else: {actual} instead of {expected}")))
 }
 
-/// The digest of a signed schema 1 manifest is that of the part that is signed (distribution, manifest-v2-1.md). Such a
-/// manifest is not read further than to say so, which is why that part is not worked out here.
-fn is_signed_schema1(media_type: &str, bytes: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Version {
-        schema_version: u64,
-    }
-    media_type == "application/vnd.docker.distribution.manifest.v1+prettyjws"
-        && serde_json::from_slice::<Version>(bytes).is_ok_and(|version| version.schema_version == 1)
+/// The digest of bytes, by the algorithm of another one.
+fn digest_of(like: &Digest, bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(like.algorithm());
+    hasher.update(bytes);
+    hasher.finish()
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::mirrors::Mirror;
 use super::reach::Reach;
 use super::streams::StreamLimits;
 
@@ -29,6 +32,8 @@ pub struct RegistryOptions {
     pub connect: Duration,
     /// How long a connection may go without a byte.
     pub stall: Duration,
+    /// The time in which a document must come, or 32 KiB of it.
+    pub document_time: Duration,
     /// How often and how soon failed requests are tried again.
     pub retries: Retries,
     /// Where credentials, helpers and certificates are looked for.
@@ -44,8 +49,8 @@ pub struct RegistryOptions {
 /// How one registry is reached.
 #[derive(Clone, Debug, Default)]
 pub struct RegistrySettings {
-    /// Registries that are asked first, in order: `HOST[:PORT]`.
-    pub mirrors: Vec<String>,
+    /// Registries that are asked first, in order.
+    pub mirrors: Vec<Mirror>,
     /// A certification authority to trust besides the system's (PEM), for it and its mirrors.
     pub ca: Option<PathBuf>,
     /// Whether its certificate is not verified, and it may be talked to in plain HTTP.
@@ -75,9 +80,10 @@ impl RegistryOptions {
 
     /// The registries that are asked for an image of this one, in order, itself last.
     #[must_use]
-    pub fn asked_for(&self, registry: &str) -> Vec<String> {
+    pub fn asked_for(&self, registry: &str) -> Vec<Mirror> {
         let mirrors = self.registries.get(registry).map(|settings| settings.mirrors.clone()).unwrap_or_default();
-        mirrors.into_iter().chain([registry.to_owned()]).collect()
+        let itself = Mirror { host: registry.to_owned(), below: String::new(), is_plain: false };
+        mirrors.into_iter().chain([itself]).collect()
     }
 }
 
@@ -92,6 +98,7 @@ impl Default for RegistryOptions {
             timeout: None,
             connect: Duration::from_secs(15),
             stall: Duration::from_secs(60),
+            document_time: Duration::from_secs(30),
             retries: Retries::default(),
             places: Places::of_this_machine(),
             streams: Arc::default(),
@@ -112,6 +119,10 @@ pub struct Retries {
     pub longest_wait: Duration,
     /// The longest wait that a registry can ask for (`Retry-After`).
     pub longest_asked: Duration,
+    /// How long registries can make a whole run wait so.
+    pub longest_asked_in_all: Duration,
+    /// How long they did so far, in milliseconds.
+    pub asked_so_far: Arc<AtomicU64>,
 }
 
 impl Default for Retries {
@@ -120,22 +131,33 @@ impl Default for Retries {
             tries: 5,
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(30),
-            longest_asked: Duration::from_secs(60),
+            longest_asked: Duration::from_secs(30),
+            longest_asked_in_all: Duration::from_secs(120),
+            asked_so_far: Arc::default(),
         }
     }
 }
 
 /// Where credentials, helpers and certificates are looked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Places {
     /// What `REGISTRY_AUTH_FILE` names: then the only file.
     pub named: Option<PathBuf>,
     /// Files that need not be there, in order: Podman's (containers-auth.json(5)), then Docker's.
     pub files: Vec<PathBuf>,
+    /// What `DOCKER_AUTH_CONFIG` holds: a file's content, looked at before the files.
+    pub inline: Option<String>,
     /// The search path for credential helpers.
     pub helpers: Option<OsString>,
     /// Docker's folder of certificates, one folder a registry in it (`/etc/docker/certs.d`).
     pub certificates: Option<PathBuf>,
+}
+
+impl fmt::Debug for Places {
+    /// Without what a variable holds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Places").field("named", &self.named).field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl Places {
@@ -154,6 +176,7 @@ impl Places {
         ];
         Self {
             named: folder("REGISTRY_AUTH_FILE"),
+            inline: std::env::var("DOCKER_AUTH_CONFIG").ok().filter(|text| !text.trim().is_empty()),
             files: files.into_iter().flatten().collect(),
             helpers: std::env::var_os("PATH"),
             certificates: cfg!(unix).then(|| PathBuf::from("/etc/docker/certs.d")),

@@ -1,6 +1,7 @@
 //! Which failures are worth another try, how many, and how long to wait before it.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -103,12 +104,27 @@ impl<'a> Tries<'a> {
         if self.made >= most.min(self.retries.tries) {
             return Err(error);
         }
-        let wait = asked.map_or_else(|| self.backoff(), |asked| asked.min(self.retries.longest_asked));
+        let wait = match asked.filter(|asked| !asked.is_zero()) {
+            None => self.backoff(),
+            Some(asked) => match self.granted(asked) {
+                Some(granted) => granted,
+                None => return Err(error),
+            },
+        };
         if self.deadline.left()?.is_some_and(|left| left <= wait) {
             return Err(error);
         }
         thread::sleep(wait);
         Ok(())
+    }
+
+    /// How long is waited where a registry asks for so much; `None` if registries have made this run wait long enough.
+    fn granted(&self, asked: Duration) -> Option<Duration> {
+        let Retries { longest_asked, longest_asked_in_all, asked_so_far, .. } = self.retries;
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let wait = asked.min(*longest_asked);
+        let before = asked_so_far.fetch_add(milliseconds(wait), Ordering::Relaxed);
+        (before < milliseconds(*longest_asked_in_all)).then_some(wait)
     }
 
     /// Twice as long each time, and between half and all of it, so that many clients do not come back at once.
@@ -157,6 +173,26 @@ mod tests {
         assert!((2..=4).contains(&waits(1).as_secs()));
         assert!((5..=10).contains(&waits(3).as_secs()));
         assert!((5..=10).contains(&waits(4_000_000_000).as_secs()));
+    }
+
+    #[test]
+    fn registries_can_make_a_run_wait_only_so_long() {
+        let retries = Retries {
+            longest_asked: Duration::from_millis(2),
+            longest_asked_in_all: Duration::from_millis(5),
+            ..Retries::default()
+        };
+        let asked = || {
+            let failure = Failure::Passing {
+                error: Error::broken("x"),
+                most: 9,
+                asked: Some(Duration::from_secs(1_000_000_000)),
+            };
+            Tries::new(&retries, Deadline::new(None)).wait(failure)
+        };
+        // Each request is a new one.
+        assert!(asked().is_ok() && asked().is_ok() && asked().is_ok());
+        assert!(asked().is_err());
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! One HTTP exchange at a time: redirects followed by our own rules, bodies counted and bounded, time limited.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
 use reqwest::{StatusCode, Url};
 
 use super::clients::Clients;
@@ -18,6 +19,47 @@ use crate::image::{Error, ErrorKind};
 const MOST_REDIRECTS: usize = 10;
 /// The largest body that is read only so that the connection can be used again, in bytes.
 const WORTH_DRAINING: u64 = 16 * 1024;
+
+/// How much of a document must come in the time that is set for one, in bytes.
+const DOCUMENT_PACE: u64 = 32 * 1024;
+
+/// Gives up on what comes too slowly: a server that sends a byte now and then is never silent.
+pub(super) struct Pace {
+    window: Duration,
+    least: u64,
+    waited: Duration,
+    came: u64,
+}
+
+/// That something came too slowly.
+#[derive(Debug, thiserror::Error)]
+#[error("{came} bytes in {} s", window.as_secs_f32())]
+pub(super) struct TooSlow {
+    came: u64,
+    window: Duration,
+}
+
+impl Pace {
+    /// In each `window` of waiting at least `least` bytes must come.
+    pub(super) fn new(window: Duration, least: u64) -> Self {
+        Self { window, least, waited: Duration::ZERO, came: 0 }
+    }
+
+    /// Reads, and counts only the time that this takes.
+    pub(super) fn timed(&mut self, read: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+        let start = Instant::now();
+        let count = read()?;
+        self.waited += start.elapsed();
+        self.came += count as u64;
+        if self.waited >= self.window {
+            if count > 0 && self.came < self.least {
+                return Err(io::Error::other(TooSlow { came: self.came, window: self.window }));
+            }
+            (self.waited, self.came) = (Duration::ZERO, 0);
+        }
+        Ok(count)
+    }
+}
 
 /// What requests need that is the same for all of them.
 pub(super) struct Transport {
@@ -76,7 +118,8 @@ impl Transport {
         for _ in 0..=MOST_REDIRECTS {
             self.within_reach(get.what, &url)?;
             let client = self.clients.client(&url, !strayed)?;
-            let mut request = client.get(url.clone());
+            // Without it any coding may come (RFC 9110, 12.5.3), and a digest is of the bytes without.
+            let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
             if !get.accept.is_empty() {
                 request = request.header(ACCEPT, get.accept);
             }
@@ -142,8 +185,9 @@ impl Transport {
     fn redirected(&self, what: &str, from: &Url, answer: &Answer) -> Result<Url, Failure> {
         let host = &answer.host;
         let wrong = |text: String| Failure::Final(Error::broken(format!("{what}: {host} redirects {text}")));
-        let location = answer.header(LOCATION.as_str());
-        let mut next = match from.join(location) {
+        let location =
+            answer.response.headers().get(LOCATION).map(|value| written(value.as_bytes())).unwrap_or_default();
+        let mut next = match from.join(&location) {
             Ok(next) if !location.is_empty() && next.has_host() => next,
             _ => return Err(wrong("to nowhere".to_owned())),
         };
@@ -172,6 +216,10 @@ impl Transport {
         let mut bytes = Vec::new();
         match self.read_in_time(response.take(limit.saturating_add(1)), &mut bytes) {
             Ok(()) => Ok(bytes),
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<TooSlow>()) => {
+                let text = format!("{what}: {host} is too slow: {error}");
+                Err(Failure::Final(Error::new(ErrorKind::Unreachable, text)))
+            }
             Err(error) => Err(self.failed(what, &host, &error)),
         }
     }
@@ -215,9 +263,10 @@ impl Transport {
     /// Reads to the end, or until the time limit is over.
     fn read_in_time(&self, mut reader: impl Read, bytes: &mut Vec<u8>) -> std::io::Result<()> {
         let mut buffer = vec![0; WORTH_DRAINING as usize];
+        let mut pace = Pace::new(self.clients.document_time(), DOCUMENT_PACE);
         loop {
             self.deadline.left()?;
-            let count = reader.read(&mut buffer)?;
+            let count = pace.timed(|| reader.read(&mut buffer))?;
             if count == 0 {
                 return Ok(());
             }
@@ -225,6 +274,16 @@ impl Transport {
             bytes.extend_from_slice(&buffer[..count]);
         }
     }
+}
+
+/// A place as a URL: bytes that are no text are escaped, others outside of ASCII when it is taken apart.
+fn written(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("%{byte:02X}")));
+    }
+    text
 }
 
 fn is_redirect(status: StatusCode) -> bool {

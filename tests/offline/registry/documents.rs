@@ -2,6 +2,18 @@
 
 use super::*;
 
+fn descriptor(content: &[u8], size: usize) -> Descriptor {
+    Descriptor {
+        media_type: String::new(),
+        digest: Digest::of(content),
+        size: size as u64,
+        urls: Vec::new(),
+        platform: None,
+        annotations: BTreeMap::new(),
+        artifact_type: None,
+    }
+}
+
 #[test]
 fn a_manifest_comes_with_its_media_type_and_digest() {
     let server = LyingRegistry::start(|_| Reply::ok(MANIFEST).with("Content-Type", format!("{OCI_MANIFEST}; x=y")));
@@ -33,15 +45,60 @@ fn another_document_than_the_registry_announces_is_refused() {
 }
 
 #[test]
-fn a_signed_schema_1_manifest_is_handed_on_whatever_its_digest() {
-    let body = r#"{"schemaVersion":1,"architecture":"amd64","signatures":[]}"#;
-    let kind = "application/vnd.docker.distribution.manifest.v1+prettyjws";
-    let digest = Digest::of(b"the signed part").to_string();
-    let reply = move |body: &str| Reply::ok(body).with("Content-Type", kind).with("Docker-Content-Digest", &digest);
-    let lie = reply.clone();
-    assert_eq!(open(&LyingRegistry::start(move |_| reply(body))).root().unwrap().bytes, body.as_bytes());
-    let server = LyingRegistry::start(move |_| lie(r#"{"schemaVersion":2}"#));
-    fails(open(&server).root(), ErrorKind::Broken, &["instead of"]);
+fn a_signed_schema_1_manifest_has_the_digest_of_what_is_signed() {
+    let payload = "{\n   \"schemaVersion\": 1,\n   \"architecture\": \"amd64\"\n}";
+    // {"formatLength":51,"formatTail":"Cn0"}
+    let protected = "eyJmb3JtYXRMZW5ndGgiOjUxLCJmb3JtYXRUYWlsIjoiQ24wIn0";
+    let signed = payload.replace("\n}", &format!(",\n   \"signatures\": [{{\"protected\": \"{protected}\"}}]\n}}"));
+    assert_eq!(payload.len() - 2, 51);
+    let digest = Digest::of(payload.as_bytes());
+    let reply = |body: &str| {
+        let body = body.to_owned();
+        LyingRegistry::start(move |_| {
+            Reply::ok(&body).with("Content-Type", "application/vnd.docker.distribution.manifest.v1+prettyjws")
+        })
+    };
+    let root = |body: &str| open_as(&reply(body).host(), &format!("@{digest}"), &options()).root();
+    assert_eq!(root(&signed).unwrap().bytes, signed.as_bytes());
+    fails(root(&signed.replace("amd64", "arm64")), ErrorKind::Broken, &["instead of"]);
+    fails(root(r#"{"schemaVersion":1,"signatures":[]}"#), ErrorKind::Broken, &["instead of"]);
+}
+
+#[test]
+fn no_content_type_turns_the_digest_of_a_part_off() {
+    for kind in ["application/vnd.docker.distribution.manifest.v1+prettyjws", "text/html", OCI_MANIFEST] {
+        let server = LyingRegistry::start(move |_| Reply::ok(r#"{"schemaVersion":1}"#).with("Content-Type", kind));
+        let registry = open(&server);
+        let wanted = descriptor(br#"{"schemaVersion":2}"#, 19);
+        fails(registry.configuration(&wanted), ErrorKind::Broken, &[]);
+        fails(registry.manifest(&wanted), ErrorKind::Broken, &[]);
+    }
+}
+
+#[test]
+fn a_configuration_that_is_served_as_a_web_page_is_read() {
+    let server = LyingRegistry::start(|_| Reply::ok(b"{}").with("Content-Type", "text/html; charset=utf-8"));
+    assert_eq!(open(&server).configuration(&descriptor(b"{}", 2)).unwrap(), b"{}");
+    fails(open(&server).configuration(&descriptor(b"[]", 2)), ErrorKind::Broken, &["sends a web page"]);
+}
+
+#[test]
+fn a_coding_that_was_not_asked_for_is_named() {
+    let packed = crate::support::image::gzip(MANIFEST);
+    let server = LyingRegistry::start(move |_| Reply::ok(&packed).with("Content-Encoding", "gzip"));
+    fails(open(&server).root(), ErrorKind::Broken, &["Content-Encoding: gzip"]);
+    assert_eq!(server.seen()[0].header("accept-encoding"), Some("identity"));
+    // Some registries say so of what is as it is.
+    let server = LyingRegistry::start(|_| Reply::ok(MANIFEST).with("Content-Encoding", "gzip"));
+    assert_eq!(open(&server).root().unwrap().bytes, MANIFEST);
+}
+
+#[test]
+fn a_document_that_comes_byte_by_byte_is_given_up() {
+    let server = LyingRegistry::start(|_| Reply::ok([b' '; 4000]).slowly(Duration::from_millis(5)));
+    let options = RegistryOptions { document_time: Duration::from_millis(100), ..options() };
+    fails(open_as(&server.host(), ":1", &options).root(), ErrorKind::Unreachable, &["too slow", "bytes in 0.1 s"]);
+    assert_eq!(server.seen().len(), 1, "another try would not be faster");
 }
 
 #[test]
@@ -78,14 +135,10 @@ fn what_a_registry_says_cannot_steer_the_terminal() {
 fn what_a_descriptor_points_to_must_be_what_it_says() {
     let server = LyingRegistry::start(|_| Reply::ok(b"{}"));
     let registry = open(&server);
-    let descriptor = |content: &[u8], size: usize| -> Descriptor {
-        let json = serde_json::json!({"digest": Digest::of(content).to_string(), "size": size});
-        serde_json::from_value(json).unwrap()
-    };
     assert_eq!(registry.configuration(&descriptor(b"{}", 2)).unwrap(), b"{}");
     assert_eq!(registry.manifest(&descriptor(b"{}", 2)).unwrap(), b"{}");
-    fails(registry.configuration(&descriptor(b"{}", 9)), ErrorKind::Broken, &["ended after 2 of 9 bytes"]);
-    fails(registry.configuration(&descriptor(b"{}", 1)), ErrorKind::Broken, &["has 2 bytes"]);
+    fails(registry.configuration(&descriptor(b"{}", 9)), ErrorKind::Broken, &["has 2 bytes", "size 9"]);
+    fails(registry.configuration(&descriptor(b"{}", 1)), ErrorKind::Broken, &["has 2 bytes", "size 1"]);
     fails(registry.configuration(&descriptor(b"[]", 2)), ErrorKind::Broken, &["instead of"]);
     fails(registry.manifest(&descriptor(b"{}", usize::MAX / 4)), ErrorKind::Broken, &["allowed"]);
     let paths: Vec<_> = server.seen().iter().map(|seen| seen.path.clone()).collect();

@@ -179,3 +179,61 @@ fn no_secret_that_a_registry_sends_back_is_shown_not_even_a_part_of_it() {
     let text = fails(open_as(&server.host(), ":1", &options).root(), ErrorKind::Broken, &["yyyBearer …"]);
     assert!(!text.contains("hunter"), "{text}");
 }
+
+#[test]
+fn only_the_scope_that_is_needed_is_asked_for() {
+    let server = LyingRegistry::start(|seen| match seen.header("authorization") {
+        _ if seen.path.starts_with("/token") => Reply::ok(r#"{"Token":"t"}"#),
+        Some("Bearer t") => Reply::ok("{}"),
+        _ => {
+            let host = seen.header("host").unwrap();
+            Reply::challenge(format!(
+                r#"Bearer realm="http://{host}/token",scope="repository:victim/private:pull,push""#
+            ))
+        }
+    });
+    open(&server).root().unwrap();
+    let asked = server.seen().into_iter().find(|seen| seen.path.starts_with("/token")).unwrap();
+    assert_eq!(asked.path, "/token?scope=repository%3Ateam%2Fapp%3Apull");
+}
+
+#[test]
+fn a_password_next_to_a_token_is_for_registries_that_take_only_passwords() {
+    let server = LyingRegistry::start(|seen| match seen.header("authorization") {
+        Some(BASIC) => Reply::ok("{}"),
+        _ => Reply::challenge("Basic realm=Registry Realm"),
+    });
+    let (options, _folder) = login(&server.host(), r#"{"auth":"bWU6aHVudGVyMg==","identitytoken":"t"}"#);
+    open_as(&server.host(), ":1", &options).root().unwrap();
+    let (options, _folder) = login(&server.host(), r#"{"auth":"bWU6","identitytoken":"t"}"#);
+    fails(open_as(&server.host(), ":1", &options).root(), ErrorKind::Denied, &["only a token"]);
+}
+
+#[test]
+fn a_token_server_without_post_is_asked_in_the_older_way() {
+    let server = token_registry(|seen, count| match seen.method.as_str() {
+        "POST" => Reply::new(404, ""),
+        // :the-token
+        _ if seen.header("authorization") == Some("Basic OnRoZS10b2tlbg==") => {
+            Reply::ok(format!(r#"{{"token":"t{}"}}"#, count))
+        }
+        _ => Reply::new(401, ""),
+    });
+    let (options, _folder) = login(&server.host(), r#"{"identitytoken":"the-token"}"#);
+    open_as(&server.host(), ":1", &options).root().unwrap();
+}
+
+#[test]
+fn a_variable_may_hold_credentials_and_a_broken_one_holds_none() {
+    let server = LyingRegistry::start(|seen| match seen.header("authorization") {
+        Some(BASIC) => Reply::ok("{}"),
+        _ => Reply::challenge("Basic realm=\"x\""),
+    });
+    let with =
+        |inline: String| RegistryOptions { places: Places { inline: Some(inline), ..Places::default() }, ..options() };
+    let good = with(format!(r#"{{"auths":{{"{}":{ENTRY}}}}}"#, server.host()));
+    open_as(&server.host(), ":1", &good).root().unwrap();
+    let broken = with("{\"hunter2".to_owned());
+    fails(open_as(&server.host(), ":1", &broken).root(), ErrorKind::Denied, &["needs a login"]);
+    assert!(!format!("{good:?}").contains("bWU6"));
+}

@@ -7,6 +7,7 @@ mod logins;
 mod redirects;
 mod tls;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,7 @@ fn options() -> RegistryOptions {
         first_wait: Duration::ZERO,
         longest_wait: Duration::ZERO,
         longest_asked: Duration::from_millis(1),
+        ..Retries::default()
     };
     let insecure = vec!["127.0.0.1".to_owned()];
     RegistryOptions { retries, insecure, places: Places::default(), ..RegistryOptions::default() }

@@ -120,3 +120,12 @@ fn what_a_token_server_elsewhere_says_is_shown_only_in_the_form_of_one() {
     let text = open(&server).root().err().unwrap().to_string();
     assert!(!text.contains("INTERNAL"), "{text}");
 }
+
+#[test]
+fn a_place_outside_of_ascii_is_followed() {
+    let server = LyingRegistry::start(|seen| match seen.path.as_str() {
+        "/store/%C3%A9" => Reply::ok(MANIFEST),
+        _ => Reply::redirect("/store/\u{e9}"),
+    });
+    assert_eq!(open(&server).root().unwrap().bytes, MANIFEST);
+}

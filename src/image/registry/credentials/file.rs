@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::Deserialize;
 
-use super::Secret;
+use super::{Password, Secret};
+use crate::image::json::{self, Json, JsonError, Read, Repeats};
 use crate::image::{Error, Result};
+use crate::small_file;
 
 /// Docker Hub's name in normalised references.
 pub(super) const DOCKER_HUB: &str = "docker.io";
@@ -38,53 +38,99 @@ impl fmt::Debug for AuthFile {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Default)]
 struct Content {
-    auths: Option<BTreeMap<String, Option<Entry>>>,
-    cred_helpers: Option<BTreeMap<String, Option<String>>>,
-    creds_store: Option<String>,
+    auths: BTreeMap<String, Entry>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: String,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Entry {
-    auth: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
-    identitytoken: Option<String>,
-    registrytoken: Option<String>,
+    auth: String,
+    username: String,
+    password: String,
+    identitytoken: String,
+    registrytoken: String,
+}
+
+impl Content {
+    /// Read leniently: of equal keys the last one counts, as for Docker and Podman.
+    fn read(bytes: &[u8]) -> Result<Self, JsonError> {
+        let mut content = Self::default();
+        json::read(bytes, Repeats::LastWins, |json| {
+            json.fields(&["auths", "credHelpers", "credsStore"], |json, key| {
+                match key {
+                    "auths" => json
+                        .object(|json, registry| {
+                            content.auths.insert(registry.into_owned(), Entry::read(json)?);
+                            Ok(())
+                        })
+                        .map(drop)?,
+                    "credHelpers" => content.cred_helpers.extend(json.texts_by_name()?),
+                    _ => content.creds_store = json.text()?.unwrap_or(std::mem::take(&mut content.creds_store)),
+                }
+                Ok(())
+            })
+        })?;
+        Ok(content)
+    }
+}
+
+impl Entry {
+    fn read(json: &mut Json<'_>) -> Read<Self> {
+        let mut entry = Self::default();
+        json.fields(&["auth", "username", "password", "identitytoken", "registrytoken"], |json, key| {
+            let text = json.text()?;
+            let field = match key {
+                "auth" => &mut entry.auth,
+                "username" => &mut entry.username,
+                "password" => &mut entry.password,
+                "identitytoken" => &mut entry.identitytoken,
+                _ => &mut entry.registrytoken,
+            };
+            *field = text.unwrap_or(std::mem::take(field));
+            Ok(())
+        })?;
+        Ok(entry)
+    }
 }
 
 impl AuthFile {
     /// Reads a file; nothing if there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
         let what = || format!("the credentials file {}", path.display());
-        let mut bytes = Vec::new();
-        match File::open(path).and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut bytes)) {
-            Ok(_) => {}
+        let bytes = match small_file::read(path, LARGEST_FILE, small_file::Kind::Any) {
+            Ok(bytes) => bytes,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
             Err(error) => return Err(Error::from_io(&what(), error)),
-        }
+        };
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Some(Self { path: path.to_owned(), content: Content::default() }));
         }
-        // Only where, not what: the parser's words can hold a piece of the file.
-        let content = serde_json::from_slice(&bytes).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            Error::broken(format!("{} cannot be read: line {line}, column {column} is not as expected", what()))
+        // Only the field and the place: names in the file may be somebody's secret.
+        let content = Content::read(&bytes).map_err(|error| {
+            let at = if error.field.is_empty() { error.why } else { format!("{} is not as expected", error.field) };
+            Error::broken(format!("{} cannot be read: {at}", what()))
         })?;
         Ok(Some(Self { path: path.to_owned(), content }))
     }
 
+    /// What a variable of the environment holds in place of a file; `None` if it cannot be read, as for Docker, or if it
+    /// has no entries, which are all that Docker takes of it.
+    pub(super) fn of_variable(text: &str) -> Option<Self> {
+        let content = Content::read(text.as_bytes()).ok().filter(|content| !content.auths.is_empty())?;
+        let content = Content { auths: content.auths, ..Content::default() };
+        Some(Self { path: PathBuf::from("DOCKER_AUTH_CONFIG"), content })
+    }
+
     /// The helper for a registry: its own, else the one for all.
     pub(super) fn helper(&self, registry: &str) -> Option<&str> {
-        let own = self.content.cred_helpers.iter().flatten().find(|(key, _)| normal(key) == registry_key(registry));
-        own.and_then(|(_, name)| name.as_deref())
-            .or(self.content.creds_store.as_deref())
-            .filter(|name| !name.is_empty())
+        let own = self.content.cred_helpers.iter().find(|(key, _)| normal(key) == registry_key(registry));
+        let own = own.map(|(_, name)| name.as_str());
+        Some(own.unwrap_or(&self.content.creds_store)).filter(|name| !name.is_empty())
     }
 
     /// What the file itself holds for a repository. The most specific key wins: Podman keeps credentials for parts of a
@@ -92,9 +138,8 @@ impl AuthFile {
     pub(super) fn entry(&self, registry: &str, repository: &str) -> Result<Option<Secret>> {
         let mut wanted = format!("{}/{repository}", registry_key(registry));
         loop {
-            for (key, entry) in self.content.auths.iter().flatten() {
+            for (key, entry) in &self.content.auths {
                 if normal(key) == wanted
-                    && let Some(entry) = entry
                     && let Some(secret) = self.secret(key, entry)?
                 {
                     return Ok(Some(secret));
@@ -109,34 +154,44 @@ impl AuthFile {
 
     /// An entry's content; nothing for the empty ones that stores leave behind.
     fn secret(&self, key: &str, entry: &Entry) -> Result<Option<Secret>> {
-        let some = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
-        if let Some(token) = some(&entry.identitytoken) {
-            return Ok(Some(Secret::Identity(token)));
-        }
-        if let Some(token) = some(&entry.registrytoken) {
-            return Ok(Some(Secret::Bearer(token)));
-        }
-        if let Some(auth) = some(&entry.auth) {
-            let wrong = || {
-                Error::broken(format!(
-                    "the credentials file {}: auth of {key:?} cannot be decoded",
-                    self.path.display()
-                ))
+        if !entry.identitytoken.is_empty() {
+            // A password next to it is of use only if it can be read.
+            let password = match self.password(key, entry) {
+                // Azure writes an empty one next to a token.
+                Ok(Some(Secret::Password(login))) => Some(login).filter(|login| !login.password.is_empty()),
+                _ => None,
             };
-            let bytes = BASE64.decode(auth.trim()).map_err(|_| wrong())?;
-            let text = String::from_utf8(bytes).map_err(|_| wrong())?;
-            let (user, password) = text.split_once(':').ok_or_else(wrong)?;
-            return Ok(Some(password_or_token(user, password.trim_end_matches('\0'))));
+            return Ok(Some(Secret::Identity { token: entry.identitytoken.clone(), password }));
         }
-        Ok(some(&entry.username).map(|user| password_or_token(&user, entry.password.as_deref().unwrap_or_default())))
+        if !entry.registrytoken.is_empty() {
+            return Ok(Some(Secret::Bearer(entry.registrytoken.clone())));
+        }
+        self.password(key, entry)
+    }
+
+    fn password(&self, key: &str, entry: &Entry) -> Result<Option<Secret>> {
+        if entry.auth.is_empty() {
+            let (user, password) = (entry.username.as_bytes(), entry.password.as_bytes());
+            return Ok((!user.is_empty()).then(|| password_or_token(user, password)));
+        }
+        let wrong = || {
+            Error::broken(format!("the credentials file {}: auth of {key:?} cannot be decoded", self.path.display()))
+        };
+        // As Go's decoder: `base64` without -w0 breaks lines.
+        let auth: String = entry.auth.chars().filter(|letter| !matches!(letter, '\r' | '\n')).collect();
+        let bytes = BASE64.decode(auth.trim()).map_err(|_| wrong())?;
+        let colon = bytes.iter().position(|byte| *byte == b':').ok_or_else(wrong)?;
+        let (user, password) = (&bytes[..colon], &bytes[colon + 1..]);
+        let padding = password.iter().rev().take_while(|byte| **byte == 0).count();
+        Ok(Some(password_or_token(user, &password[..password.len() - padding])))
     }
 }
 
 /// The user name `<token>` says that the password is an identity token (docker-credential-helpers).
-pub(super) fn password_or_token(user: &str, password: &str) -> Secret {
-    match user {
-        "<token>" => Secret::Identity(password.to_owned()),
-        _ => Secret::Password { user: user.to_owned(), password: password.to_owned() },
+pub(super) fn password_or_token(user: &[u8], password: &[u8]) -> Secret {
+    match std::str::from_utf8(password) {
+        Ok(token) if user == b"<token>" => Secret::Identity { token: token.to_owned(), password: None },
+        _ => Secret::Password(Password { user: user.to_owned(), password: password.to_owned() }),
     }
 }
 
@@ -163,12 +218,12 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> AuthFile {
-        AuthFile { path: "auth.json".into(), content: serde_json::from_str(text).unwrap() }
+        AuthFile { path: "auth.json".into(), content: Content::read(text.as_bytes()).unwrap() }
     }
 
     fn user(file: &AuthFile, registry: &str, repository: &str) -> Option<String> {
         match file.entry(registry, repository).unwrap() {
-            Some(Secret::Password { user, .. }) => Some(user),
+            Some(Secret::Password(login)) => Some(login.account()),
             _ => None,
         }
     }
@@ -213,15 +268,31 @@ mod tests {
             r#"{"auths":{"a":{"auth":"bWU6cHc","identitytoken":"t"},"b":{"username":"<token>","password":"t"},
                 "c":{"registrytoken":"t"},"d":{},"e":null,"f":{"auth":"bWU6cHc6eAAA"}}}"#,
         );
-        assert!(file.entry("a", "x").unwrap() == Some(Secret::Identity("t".into())));
-        assert!(file.entry("b", "x").unwrap() == Some(Secret::Identity("t".into())));
+        let password = Some(Password { user: "me".into(), password: "pw".into() });
+        assert!(file.entry("a", "x").unwrap() == Some(Secret::Identity { token: "t".into(), password }));
+        assert!(file.entry("b", "x").unwrap() == Some(Secret::Identity { token: "t".into(), password: None }));
         assert!(file.entry("c", "x").unwrap() == Some(Secret::Bearer("t".into())));
         assert!(file.entry("d", "x").unwrap().is_none());
         assert!(file.entry("e", "x").unwrap().is_none());
         assert!(
-            file.entry("f", "x").unwrap() == Some(Secret::Password { user: "me".into(), password: "pw:x".into() }),
+            file.entry("f", "x").unwrap()
+                == Some(Secret::Password(Password { user: "me".into(), password: "pw:x".into() })),
             "a password may hold colons, and some files pad it with NULs"
         );
+    }
+
+    #[test]
+    fn files_are_read_as_docker_and_podman_read_them() {
+        let twice = file(
+            r#"{"credsStore":"x","CREDSSTORE":"","auths":{"a":{"auth":"bWU6\ncHc=\r\n"},"b":{"Auth":"bWU66Q=="}}}"#,
+        );
+        assert_eq!(twice.helper("a"), None);
+        assert_eq!(user(&twice, "a", "x").as_deref(), Some("me"));
+        let latin = Secret::Password(Password { user: "me".into(), password: b"\xe9".to_vec() });
+        assert!(twice.entry("b", "x").unwrap() == Some(latin));
+        let inline = AuthFile::of_variable(r#"{"credsStore":"desktop","auths":{"a":{"auth":"bWU6cHc="}}}"#).unwrap();
+        assert_eq!((user(&inline, "a", "x").as_deref(), inline.helper("a")), (Some("me"), None));
+        assert!(AuthFile::of_variable("nonsense").is_none());
     }
 
     #[test]

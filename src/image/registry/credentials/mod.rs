@@ -21,13 +21,33 @@ pub(super) struct Credential {
     pub(super) origin: String,
 }
 
+/// A name and a password, which need not be UTF-8.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Password {
+    pub(super) user: Vec<u8>,
+    pub(super) password: Vec<u8>,
+}
+
+impl Password {
+    /// The two as a header has them (RFC 7617).
+    pub(super) fn encoded(&self) -> String {
+        STANDARD.encode([self.user.as_slice(), b":", &self.password].concat())
+    }
+
+    /// The name as a text.
+    pub(super) fn account(&self) -> String {
+        String::from_utf8_lossy(&self.user).into_owned()
+    }
+}
+
 /// The kinds of proof that credential files hold.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Secret {
     /// A name and a password.
-    Password { user: String, password: String },
-    /// An identity token: an OAuth 2 refresh token (distribution, auth/oauth.md).
-    Identity(String),
+    Password(Password),
+    /// An identity token: an OAuth 2 refresh token (distribution, auth/oauth.md); and the password that stands next to
+    /// it, for registries that take only passwords.
+    Identity { token: String, password: Option<Password> },
     /// A token that the registry itself takes.
     Bearer(String),
 }
@@ -36,12 +56,17 @@ impl Credential {
     /// `text` without anything that is secret: registries have been seen to send back what they were sent.
     pub(super) fn hide(&self, text: &str) -> String {
         let mut secrets = Vec::new();
+        let mut hide = |password: &Password| {
+            secrets.push(String::from_utf8_lossy(&password.password).into_owned());
+            secrets.push(password.encoded());
+        };
         match &self.secret {
-            Secret::Password { user, password } => {
-                secrets.push(password.clone());
-                secrets.push(STANDARD.encode(format!("{user}:{password}")));
+            Secret::Password(password) => hide(password),
+            Secret::Identity { token, password } => {
+                password.as_ref().into_iter().for_each(&mut hide);
+                secrets.push(token.clone());
             }
-            Secret::Identity(token) | Secret::Bearer(token) => secrets.push(token.clone()),
+            Secret::Bearer(token) => secrets.push(token.clone()),
         }
         secrets
             .iter()
@@ -82,8 +107,13 @@ impl Credential {
             registry_token: None,
         };
         match self.secret {
-            Secret::Password { user, password } => Login { user: Some(user), password: Some(password), ..none },
-            Secret::Identity(token) => Login { identity_token: Some(token), ..none },
+            // Engines take texts only.
+            Secret::Password(login) => Login {
+                user: Some(login.account()),
+                password: Some(String::from_utf8_lossy(&login.password).into_owned()),
+                ..none
+            },
+            Secret::Identity { token, .. } => Login { identity_token: Some(token), ..none },
             Secret::Bearer(token) => Login { registry_token: Some(token), ..none },
         }
     }
@@ -116,6 +146,7 @@ impl Credentials {
             let missing = || Error::not_found(format!("the credentials file {} does not exist", path.display()));
             files.push(AuthFile::read(path)?.ok_or_else(missing)?);
         } else {
+            files.extend(places.inline.as_ref().and_then(|text| AuthFile::of_variable(text)));
             for path in &places.files {
                 files.extend(AuthFile::read(path)?);
             }
@@ -171,7 +202,7 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_printed() {
-        let secret = Secret::Password { user: "me".into(), password: "hunter2".into() };
+        let secret = Secret::Password(Password { user: "me".into(), password: "hunter2".into() });
         let credential = Credential { secret, origin: "file".into() };
         assert!(!format!("{credential:?}").contains("hunter2"));
         let echoed = format!("bad password hunter2 in Basic {}", STANDARD.encode("me:hunter2"));
