@@ -16,6 +16,7 @@ pub use profile::{Overrides, Profile};
 pub use rule::{Example, FixFor, FixOs, Rule, When, Wording};
 pub use table::rule_table_markdown;
 
+use crate::small_file;
 use crate::{spelling, toml_file};
 use profile::ProfileFile;
 
@@ -157,6 +158,10 @@ fn ids_in_folder(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(ids)
 }
 
+/// The largest file of rules or of a profile, in bytes.
+const LARGEST: u64 = 4 << 20;
+
 fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|error| Error::Unreadable { path: path.to_owned(), error })
+    small_file::read_text(path, LARGEST, small_file::Kind::Regular)
+        .map_err(|error| Error::Unreadable { path: path.to_owned(), error })
 }

@@ -19,6 +19,7 @@ use crate::image;
 use crate::lint::{self, Judgement};
 use crate::parameters::Parameters;
 use crate::platform::{Platform, PlatformChoice};
+use crate::printable::printable_json;
 use crate::report::{ImageResult, Report, ReportFormat};
 use crate::verdict::{Outcome, Verdict};
 
@@ -104,6 +105,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
         }
     }
     let mut report = Report::new(started.to_string(), start.elapsed(), results);
+    report.configuration = plan.configuration.clone();
     report.warnings = plan.gate.apply(&mut report, jiff::tz::Offset::UTC.to_datetime(started).date());
     report.warnings.extend(reader.cache_warnings());
     // The report for people says it itself.
@@ -185,7 +187,7 @@ pub fn facts(arguments: &FactsArguments) -> Result<ExitCode, Failure> {
     }
     for ReadImage { report, facts, .. } in images {
         let document = serde_json::json!({ "image": report, "facts": facts });
-        print(&format!("{document:#}\n"))?;
+        print(&printable_json(&format!("{document:#}\n")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

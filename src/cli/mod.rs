@@ -15,6 +15,7 @@ mod run;
 mod run;
 #[cfg(feature = "run")]
 mod running;
+mod settings;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -145,13 +146,25 @@ fn complain(message: &str) {
 /// Prints to standard output, with colours only where they belong.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever reads the output has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure(format!("cannot write to standard output: {error}"))),
-        Ok(()) => Ok(()),
+    // In pieces of whole lines, so that it is known whether any was taken.
+    for line in text.split_inclusive('\n') {
+        match out.write_all(line.as_bytes()) {
+            // Who reads the output, as `head` does, has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && IS_PRINTED.load(Ordering::Relaxed) => {
+                return Ok(());
+            }
+            Err(error) => return Err(Failure(format!("cannot write to standard output: {error}"))),
+            Ok(()) => IS_PRINTED.store(true, Ordering::Relaxed),
+        }
     }
+    out.flush().or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe if IS_PRINTED.load(Ordering::Relaxed) => Ok(()),
+        _ => Err(Failure(format!("cannot write to standard output: {error}"))),
+    })
 }
+
+/// Whether anything was printed.
+static IS_PRINTED: AtomicBool = AtomicBool::new(false);
 
 fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     let mut out = Vec::new();

@@ -1,22 +1,26 @@
 //! What is asked for in all: the command line, before the environment, before the configuration file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::Failure;
 use super::args::{CheckArguments, ReportTarget, SourceArguments, TargetArguments};
 use super::check::Target;
+use super::{Failure, settings};
 use crate::config::{self, Baseline, Config, EXPIRED, FailOn, Gate};
 use crate::image::registry::{Mirror, RegistrySettings};
 use crate::mentions::{self, Named, Variables};
-use crate::report::Mention;
-use crate::spelling;
+use crate::printable::excerpt;
+use crate::report::{Configuration, Mention};
+use crate::{small_file, spelling};
 
 /// The profile that is taken where nobody names one.
 const PROFILE: &str = "octopus";
 /// The largest list of images, in bytes.
 const LARGEST_LIST: u64 = 16 << 20;
+/// The largest `.env` file, in bytes.
+const LARGEST_ENV: u64 = 1 << 20;
+/// The longest name of an image that is looked for, in bytes: a path and a name in it are shorter.
+const LONGEST_NAME: usize = 8 << 10;
 
 /// What `imglint check` is to do.
 pub(super) struct Plan {
@@ -25,6 +29,8 @@ pub(super) struct Plan {
     pub(super) reports: Vec<ReportTarget>,
     pub(super) fail_on: FailOn,
     pub(super) gate: Gate,
+    /// What the report says of all this.
+    pub(super) configuration: Configuration,
     pub(super) sources: SourceArguments,
 }
 
@@ -43,12 +49,12 @@ pub(super) struct ToCheck {
 /// # Errors
 /// It is named and cannot be read, or it is wrong.
 pub(super) fn config(arguments: &TargetArguments) -> Result<Config, Failure> {
-    let path = match &arguments.config {
-        Some(path) => path.clone(),
-        None if Path::new(config::FILE).exists() => PathBuf::from(config::FILE),
-        None => return Ok(Config::default()),
+    let config = match &arguments.config {
+        _ if arguments.no_config => Ok(None),
+        Some(path) => Config::load(path).map(Some),
+        None => Config::find(),
     };
-    Config::load(&path).map_err(Failure)
+    config.map(Option::unwrap_or_default).map_err(Failure)
 }
 
 /// Profiles with everything that is set for them.
@@ -111,6 +117,12 @@ impl Plan {
         let baseline = arguments.baseline.as_ref().or(config.baseline.as_ref());
         let baseline = baseline.map(|path| Baseline::load(path)).transpose().map_err(Failure)?;
         let reports = if arguments.report.is_empty() {
+            config
+                .reports
+                .iter()
+                .filter_map(|entry| entry.file.as_ref())
+                .try_for_each(|file| config.may_write(file))
+                .map_err(Failure)?;
             let of_entry =
                 |entry: &config::ReportEntry| ReportTarget { format: entry.format, file: entry.file.clone() };
             config.reports.iter().map(of_entry).collect()
@@ -119,6 +131,7 @@ impl Plan {
         };
         Ok(Self {
             images: images(arguments, &config)?,
+            configuration: settings::configuration(arguments, &config),
             targets,
             reports,
             fail_on: arguments.fail_on.or(config.fail_on).unwrap_or_default(),
@@ -144,9 +157,7 @@ fn images(arguments: &CheckArguments, config: &Config) -> Result<Vec<ToCheck>, F
     }
     for file in from {
         let (name, text) = read(file)?;
-        let variables: Variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let variables = variables(file, &arguments.env);
         let found = mentions::find(&text, &variables).map_err(|why| Failure(format!("{name}: {why}")))?;
         add(&mut all, &mut places, &name, found);
     }
@@ -160,12 +171,28 @@ fn images(arguments: &CheckArguments, config: &Config) -> Result<Vec<ToCheck>, F
     }
 }
 
+/// The variables that complete names in a file: those of the `.env` file next to it, before which those of the
+/// environment come that somebody asked for.
+fn variables(file: &Path, asked: &[String]) -> Variables {
+    let next_to_it = file.with_file_name(".env");
+    // A link may lead to any file of this machine.
+    let is_file = std::fs::symlink_metadata(&next_to_it).is_ok_and(|metadata| metadata.is_file());
+    let text = is_file.then(|| small_file::read_text(&next_to_it, LARGEST_ENV, small_file::Kind::Regular).ok());
+    let mut all = text.flatten().map(|text| mentions::variables(&text)).unwrap_or_default();
+    all.extend(asked.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
+    all
+}
+
 /// Adds what a file names; an image that is named more than once is checked once.
 fn add(all: &mut Vec<ToCheck>, places: &mut BTreeMap<String, usize>, file: &str, found: Vec<Named>) {
     let mut seen = BTreeSet::new();
     for Named { image, line } in found {
         let mention = Mention { file: file.to_owned(), line };
         let (given, trouble) = match image {
+            Ok(image) if image.len() > LONGEST_NAME => {
+                let why = format!("the name {:?} has {} characters", excerpt(&image, 60), image.chars().count());
+                (format!("{file}:{line}"), Some(why))
+            }
             Ok(image) => (image, None),
             Err(why) => (format!("{file}:{line}"), Some(why)),
         };
@@ -189,14 +216,10 @@ fn read(file: &Path) -> Result<(String, String), Failure> {
     let is_input = file.as_os_str() == "-";
     let name = if is_input { "standard input".to_owned() } else { file.display().to_string() };
     let failed = |error: std::io::Error| Failure(format!("{name}: {error}"));
-    let mut bytes = Vec::new();
-    if is_input {
-        std::io::stdin().take(LARGEST_LIST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        std::fs::File::open(file).map_err(failed)?.take(LARGEST_LIST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    }
-    if bytes.len() as u64 > LARGEST_LIST {
-        return Err(Failure(format!("{name}: it is larger than {} MiB", LARGEST_LIST >> 20)));
-    }
+    let bytes = match is_input {
+        true => small_file::bounded(std::io::stdin(), LARGEST_LIST),
+        false => small_file::read(file, LARGEST_LIST, small_file::Kind::Any),
+    };
+    let bytes = bytes.map_err(failed)?;
     String::from_utf8(bytes).map(|text| (name.clone(), text)).map_err(|_| Failure(format!("{name}: it is no UTF-8")))
 }

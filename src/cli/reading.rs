@@ -122,6 +122,9 @@ impl<'a> Reader<'a> {
             progress.begins(image);
             let (facts, read, elsewhere) = self.read_image(&opened, image, &progress)?;
             let mut report = ImageReport::new(&reference.given, opened.source.kind(), image, &read, &facts.size);
+            report.mirror = opened.source.mirror();
+            // What an image does not say, its files do.
+            report.platform = facts.platform.known().map(|fact| fact.is.clone()).or(report.platform);
             report.fetched_bytes = opened.source.bytes_fetched().map(|bytes| bytes + elsewhere);
             #[cfg(feature = "run")]
             let pull = opened.name.as_ref().zip(image.digest.as_ref());

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use super::args::{DiffArguments, ReportArguments, ReportTarget, Schema};
 use super::{Failure, print};
 use crate::config::Config;
+use crate::printable::printable_lines;
 use crate::report::{self, Report, ReportFormat, TextStyle};
 
 /// The width of the text report where there is no terminal to ask, in characters.
@@ -69,7 +70,7 @@ pub(super) fn render(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
 /// One of them cannot be read or is none.
 pub(super) fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
     let (told, is_worse) = report::diff(&read(Some(&arguments.old))?, &read(Some(&arguments.new))?);
-    print(&told)?;
+    print(&printable_lines(&told))?;
     Ok(if is_worse { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 

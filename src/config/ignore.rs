@@ -9,8 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use crate::lint::Finding;
+use crate::platform::Platform;
 use crate::reference::untagged;
-use crate::report::{ImageResult, Report, ReportedFinding};
+use crate::report::{self, ImageResult, Report, ReportedFinding};
+use crate::small_file;
 use crate::verdict::{Evidence, Outcome, Place, Severity};
 
 /// The finding that stands beside one that is no longer ignored. It is of the gate, not of the image, so that no rule
@@ -105,6 +107,29 @@ pub struct Baseline {
     known: BTreeSet<String>,
 }
 
+/// What is read of an earlier report: of each image only what findings are known again by. Its facts are much more.
+#[derive(Deserialize)]
+struct Earlier {
+    results: Vec<EarlierResult>,
+}
+
+#[derive(Deserialize)]
+struct EarlierResult {
+    image: EarlierImage,
+    profile: String,
+    findings: Vec<Finding>,
+}
+
+#[derive(Deserialize)]
+struct EarlierImage {
+    reference: String,
+    name: Option<String>,
+    platform: Option<Platform>,
+}
+
+/// The largest baseline, in bytes: the report of some hundred images.
+const LARGEST_BASELINE: u64 = 64 << 20;
+
 impl Baseline {
     /// Reads a JSON report.
     ///
@@ -112,30 +137,32 @@ impl Baseline {
     /// It cannot be read, or is no report: one line that names it.
     pub fn load(path: &Path) -> Result<Self, String> {
         let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| format!("--baseline {file}: {error}"))?;
-        let report = Report::from_json(&bytes).map_err(|error| format!("--baseline {file}: {error}"))?;
-        let of_result = |result: &ImageResult| {
-            let findings = result.findings.iter();
-            findings.flat_map(|reported| keys(result, &reported.finding)).collect::<Vec<_>>()
+        let bytes = small_file::read(path, LARGEST_BASELINE, small_file::Kind::Regular);
+        let bytes = bytes.map_err(|error| format!("--baseline {file}: {error}"))?;
+        let known: Earlier = report::read(&bytes).map_err(|error| format!("--baseline {file}: {error}"))?;
+        let of_result = |result: &EarlierResult| {
+            let EarlierImage { reference, name, platform } = &result.image;
+            let image = (name.as_ref().unwrap_or(reference), platform.as_ref());
+            result.findings.iter().flat_map(|finding| keys(image, &result.profile, finding)).collect::<Vec<_>>()
         };
-        Ok(Self { file, known: report.results.iter().flat_map(of_result).collect() })
+        Ok(Self { file, known: known.results.iter().flat_map(of_result).collect() })
     }
 
     fn covers(&self, result: &ImageResult, finding: &Finding) -> bool {
-        let keys = keys(result, finding);
+        let image = (result.image.name.as_ref().unwrap_or(&result.image.reference), result.image.platform.as_ref());
+        let keys = keys(image, &result.profile, finding);
         !keys.is_empty() && keys.iter().all(|key| self.known.contains(key))
     }
 }
 
 /// What makes each statement of a finding the same as in an earlier report: image without tag, platform, profile, rule,
 /// outcome and what is said of which place; but not the layer, which moves.
-fn keys(result: &ImageResult, finding: &Finding) -> Vec<String> {
-    let image = result.image.name.as_ref().unwrap_or(&result.image.reference);
-    let platform = result.image.platform.as_ref().map(ToString::to_string);
+fn keys((image, platform): (&String, Option<&Platform>), profile: &str, finding: &Finding) -> Vec<String> {
+    let platform = platform.map(ToString::to_string);
     let of_piece = |evidence: &Evidence| {
         let Place { path, field, .. } = &evidence.place;
         let (rule, outcome, said) = (&finding.rule, finding.outcome, &evidence.statement);
-        format!("{:?}", (untagged(image), &platform, &result.profile, rule, outcome, said, path, field))
+        format!("{:?}", (untagged(image), &platform, profile, rule, outcome, said, path, field))
     };
     finding.evidence.iter().map(of_piece).collect()
 }

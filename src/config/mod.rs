@@ -3,13 +3,14 @@
 mod ignore;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use crate::catalog::Level;
 use crate::report::ReportFormat;
+use crate::small_file;
 use crate::toml_file;
 use crate::verdict::Severity;
 
@@ -17,6 +18,8 @@ pub use ignore::{Baseline, EXPIRED, EXPIRED_FIX, EXPIRED_TITLE, Gate, Ignore};
 
 /// The file that is read where none is named.
 pub const FILE: &str = "imglint.toml";
+/// The largest configuration file, in bytes.
+const LARGEST: u64 = 1 << 20;
 
 /// What `imglint.toml` says. Paths in it are relative to its own folder.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -26,6 +29,12 @@ pub struct Config {
     /// The file's name, for errors.
     #[serde(skip)]
     pub file: String,
+    /// Whether somebody named it. One that was found may come with what is checked, and may do less.
+    #[serde(skip)]
+    pub is_named: bool,
+    /// The folder that it is in.
+    #[serde(skip)]
+    pub folder: PathBuf,
     /// The targets to judge for: built-in profiles, or profile files.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany")]
@@ -75,7 +84,7 @@ pub struct ReportEntry {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RegistryEntry {
-    /// Registries that are asked first, in order: `HOST[:PORT]`.
+    /// Registries that are asked first, in order: `HOST[:PORT]`, with a path if they have the images below one, or a URL.
     pub mirror: Vec<String>,
     /// A certificate authority to trust besides the system's (PEM), for this registry and its mirrors.
     pub ca: Option<PathBuf>,
@@ -106,14 +115,74 @@ enum LevelWord {
 }
 
 impl Config {
-    /// Reads a configuration file.
+    /// Reads a configuration file that somebody named.
     ///
     /// # Errors
     /// It cannot be read, or says something that is not known: one line with file, line and key.
     pub fn load(path: &Path) -> Result<Self, String> {
+        let config = Self::of_file(path, small_file::Kind::Any)?;
+        Ok(Self { is_named: true, ..config })
+    }
+
+    /// Reads the file of the working directory, or of the nearest folder above it up to the repository's root; `None` if
+    /// there is none.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), or it is a link, or says what only a file may say that somebody named.
+    pub fn find() -> Result<Option<Self>, String> {
+        let Some(path) = found() else { return Ok(None) };
+        let name = path.display();
+        // What it leads to may be any file of this machine, of which errors would show a piece.
+        if std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+            return Err(format!("{name} is a link, which is not followed; --config {name} reads it all the same"));
+        }
+        let config = Self::of_file(&path, small_file::Kind::Regular)?;
+        let refused = [("jobs", config.jobs.is_some()), ("registry", !config.registries.is_empty())];
+        match refused.into_iter().find(|(_, is_set)| *is_set) {
+            None => Ok(Some(config)),
+            Some((key, _)) => Err(format!(
+                "{name}: {key}: only a file that --config names may say this, because one that is found may come with what \
+                 is checked (--no-config reads none)"
+            )),
+        }
+    }
+
+    fn of_file(path: &Path, kind: small_file::Kind) -> Result<Self, String> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        let text = small_file::read_text(path, LARGEST, kind).map_err(|error| format!("{name}: {error}"))?;
         Self::read(&name, &text, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Where a report of the file may be written, if it may.
+    ///
+    /// # Errors
+    /// The file was found, and the report would be outside of its folder, behind a link, or among git's own files: why.
+    pub fn may_write(&self, report: &Path) -> Result<(), String> {
+        let wrong = |why: &str| Err(format!("{}: report: {}: {why}", self.file, report.display()));
+        if self.is_named {
+            return Ok(());
+        }
+        let Ok(inside) = report.strip_prefix(&self.folder) else {
+            return wrong("it is outside of the folder of the file");
+        };
+        let mut path = self.folder.clone();
+        for part in inside.components() {
+            match part {
+                Component::Normal(name) if name.eq_ignore_ascii_case(".git") => {
+                    return wrong("it is one of git's own files");
+                }
+                Component::Normal(name) => path.push(name),
+                Component::CurDir => {}
+                _ => return wrong("it is outside of the folder of the file"),
+            }
+            if std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+                return wrong("it is a link, or behind one, which is not followed");
+            }
+        }
+        match std::fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_file() => wrong("it is not a regular file"),
+            _ => Ok(()),
+        }
     }
 
     /// The schema of the file (JSON Schema, draft 2020-12).
@@ -125,6 +194,7 @@ impl Config {
     fn read(name: &str, text: &str, folder: &Path) -> Result<Self, String> {
         let mut config: Self = toml_file::parse(name, text).map_err(|error| error.to_string())?;
         config.file = name.to_owned();
+        config.folder = folder.to_owned();
         for ignore in &mut config.ignores {
             let wrong =
                 |(field, message): (&str, String)| toml_file::Error::about(name, text, field, message).to_string();
@@ -142,6 +212,19 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// The configuration file of the working directory or of a folder above it, no further than the repository's root.
+/// Without a repository only the working directory has one.
+fn found() -> Option<PathBuf> {
+    let is_there = |path: &Path| std::fs::symlink_metadata(path).is_ok();
+    if is_there(Path::new(FILE)) {
+        return Some(PathBuf::from(FILE));
+    }
+    let here = std::env::current_dir().ok()?;
+    let root = here.ancestors().find(|folder| is_there(&folder.join(".git")))?;
+    let up_to_root = here.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
+    up_to_root.map(|folder| folder.join(FILE)).find(|path| is_there(path))
 }
 
 /// A text is a list of one.

@@ -1,7 +1,7 @@
 //! The forms of files that name images, each told by its content, and where in each the images are.
 
 use super::tree::Node;
-use super::{Named, Variables, compose};
+use super::{Named, Variables, compose, matrix};
 use crate::printable::excerpt;
 
 /// What a document names; nothing if it is of no form that is known.
@@ -79,7 +79,11 @@ fn github(document: &Node) -> Vec<Named> {
     for (_, job) in document.get("jobs").map(Node::entries).unwrap_or_default() {
         let services = job.get("services").map(Node::entries).unwrap_or_default().iter().map(|(_, service)| service);
         for container in job.get("container").into_iter().chain(services) {
-            found.extend(container.get("image").or(Some(container)).and_then(|image| named(image, &marks)));
+            for image in in_matrix(container, job) {
+                // Without a name there is no container: the job runs on the machine.
+                let image = named(&image, &marks).filter(|named| named.image.as_deref() != Ok(""));
+                found.extend(image.filter(|image| !found.contains(image)));
+            }
         }
         for step in job.get("steps").map(Node::items).unwrap_or_default() {
             let Some((text, line)) = step.get("uses").and_then(Node::text) else { continue };
@@ -88,6 +92,17 @@ fn github(document: &Node) -> Vec<Named> {
         }
     }
     found
+}
+
+/// The images that a container of a job has in all jobs that its matrix makes; as it stands if that is not known.
+fn in_matrix(container: &Node, job: &Node) -> Vec<Node> {
+    let image_of = |node: &Node| node.get("image").unwrap_or(node).clone();
+    let in_job = |values: &Vec<(&str, &Node)>| {
+        let container = matrix::value_in(container, values)?;
+        matrix::value_in(&image_of(&container), values)
+    };
+    let all = matrix::jobs(job).and_then(|jobs| jobs.iter().map(in_job).collect());
+    all.unwrap_or_else(|| vec![image_of(container)])
 }
 
 /// Whether the document has jobs as GitLab has them: mappings at the top with a script, an image or a trigger.
@@ -124,8 +139,7 @@ fn azure(document: &Node) -> Vec<Named> {
     let resources = resources.map(Node::items).unwrap_or_default();
     let called: Vec<&str> =
         resources.iter().filter_map(|container| Some(container.get("container")?.text()?.0)).collect();
-    let mut found: Vec<Named> =
-        resources.iter().filter_map(|container| named(container.get("image")?, &marks)).collect();
+    let mut found: Vec<Named> = resources.iter().filter_map(|container| of_resource(container, &marks)).collect();
     let mut jobs: Vec<&Node> = vec![document];
     let stages = document.get("stages").map(Node::items).unwrap_or_default();
     for place in std::iter::once(document).chain(stages) {
@@ -137,4 +151,17 @@ fn azure(document: &Node) -> Vec<Named> {
         found.extend(Some(image).filter(|_| !is_called).and_then(|image| named(image, &marks)));
     }
     found
+}
+
+/// The image of a container of an Azure pipeline's resources: named, or one of a registry of Azure (learn.microsoft.com,
+/// "resources.containers.container definition", `type: ACR`).
+fn of_resource(container: &Node, marks: &[&str]) -> Option<Named> {
+    if let Some(image) = container.get("image") {
+        return named(image, marks);
+    }
+    let is_acr = container.get("type").and_then(Node::text).is_some_and(|(text, _)| text.eq_ignore_ascii_case("acr"));
+    let (registry, _) = container.get("registry").filter(|_| is_acr)?.text()?;
+    let (repository, line) = container.get("repository")?.text()?;
+    let domain = if registry.contains('.') { "" } else { ".azurecr.io" };
+    named(&Node::Text { text: format!("{registry}{domain}/{repository}"), line }, marks)
 }

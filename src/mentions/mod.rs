@@ -1,11 +1,14 @@
 //! Finds the images that other files name: lists, compose files, manifests, workflows, deployment processes.
 
 mod compose;
+mod dotenv;
 mod forms;
+mod matrix;
 mod tree;
 
 use std::collections::BTreeMap;
 
+pub use dotenv::variables;
 use tree::Node;
 
 /// The largest file that is looked into, in bytes.
@@ -20,7 +23,8 @@ pub struct Named {
     pub line: u64,
 }
 
-/// The variables of the environment, by which compose files and the like complete names.
+/// The variables by which compose files and the like complete names: of a `.env` file, or of the environment if somebody
+/// asked for them. Never all of the environment: a file that comes with what is checked could send them away.
 pub type Variables = BTreeMap<String, String>;
 
 /// The images of a list: one a line, with comments after `#`.
@@ -112,6 +116,24 @@ mod tests {
                 ("? ${{ matrix.image }} is known only when the workflow runs", 14)
             ])
         );
+        let matrix = "on: push\njobs:\n  a:\n    runs-on: x\n    strategy:\n      matrix:\n        os: [debian, ubuntu]\n        tag: ['1', 2]\n        \
+                      exclude: [{os: ubuntu, tag: 2}]\n        include: [{os: alpine, tag: 3}, {os: debian, extra: y}]\n    \
+                      container: {image: \"${{ matrix.os }}:${{matrix.tag}}\"}\n    services:\n      b: \"${{ matrix.none }}\"\n  b:\n    runs-on: x\n    \
+                      strategy: {matrix: {c: [{image: 'node:22'}, '']}}\n    container: ${{ matrix.c }}\n  c:\n    runs-on: x\n    container: ''\n  \
+                      d:\n    runs-on: x\n    strategy: {matrix: \"${{ fromJSON(x) }}\"}\n    container: ${{ matrix.image }}\n";
+        assert_eq!(
+            found(matrix),
+            pairs(&[
+                ("debian:1", 11),
+                ("debian:2", 11),
+                ("ubuntu:1", 11),
+                ("alpine:3", 11),
+                ("node:22", 16),
+                ("? ${{ matrix.image }} is known only when the workflow runs", 24)
+            ])
+        );
+        let acr = "resources:\n  containers:\n  - container: t\n    type: ACR\n    registry: myreg\n    repository: tools\n  - {container: u, image: \"u:1\"}\npool: x\n";
+        assert_eq!(found(acr), pairs(&[("myreg.azurecr.io/tools", 6), ("u:1", 7)]));
         let gitlab = "image: ruby:3\nvariables: {V: '9'}\ndefault:\n  services: [\"redis:$V\"]\nbuild:\n  image: {name: \"go:${V}\"}\n  script: x\n.t: {script: y}\n";
         assert_eq!(found(gitlab), pairs(&[("ruby:3", 1), ("redis:9", 4), ("go:9", 6)]));
         let azure = "pool: x\nresources:\n  containers:\n  - container: u\n    image: ubuntu:24.04\nstages:\n- jobs:\n  - job: a\n    container: u\n  \

@@ -24,6 +24,9 @@ pub(super) fn github(report: &Report) -> String {
             out += &command(word, result, &title, &message);
         }
     }
+    if let Some(line) = report.configuration.line() {
+        out += &format!("::notice::{}\n", data(&line));
+    }
     for warning in &report.warnings {
         out += &format!("::warning::{}\n", data(warning));
     }

@@ -1,6 +1,7 @@
 //! The report as one JSON document: written, read again, and described by a schema.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::Report;
 
@@ -35,14 +36,22 @@ impl Report {
     /// # Errors
     /// It is none, or one of a later form.
     pub fn from_json(bytes: &[u8]) -> Result<Self, NotAReport> {
-        #[derive(Deserialize)]
-        struct Version {
-            schema_version: u32,
-        }
-        let Version { schema_version } = serde_json::from_slice(bytes)?;
-        if schema_version != SCHEMA_VERSION {
-            return Err(NotAReport::Version(schema_version));
-        }
-        Ok(serde_json::from_slice(bytes)?)
+        read(bytes)
     }
+}
+
+/// Reads a report, or of one what `T` takes.
+///
+/// # Errors
+/// It is not a report, or one of a later form.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, NotAReport> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: u32,
+    }
+    let Version { schema_version } = serde_json::from_slice(bytes)?;
+    if schema_version != SCHEMA_VERSION {
+        return Err(NotAReport::Version(schema_version));
+    }
+    Ok(serde_json::from_slice(bytes)?)
 }

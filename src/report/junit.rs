@@ -11,7 +11,14 @@ use crate::verdict::Severity;
 /// was found as their output, as a runner would otherwise go red where imglint does not.
 pub(super) fn junit(report: &Report) -> Result<String, SerializeError> {
     let mut document = Document::new("imglint");
-    document.add_test_suites(report.results.iter().map(suite));
+    let configured = report.configuration.line();
+    document.add_test_suites(report.results.iter().map(|result| {
+        let mut suite = suite(result);
+        if let Some(line) = &configured {
+            suite.add_property(("configuration", printable(line).as_ref()));
+        }
+        suite
+    }));
     // The schema that Jenkins publishes has this attribute for suites only.
     document.to_string().map(|xml| without_attribute(&xml, "<testsuites ", " skipped=\""))
 }

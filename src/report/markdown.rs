@@ -27,8 +27,8 @@ pub fn markdown(report: &Report) -> String {
             count(Severity::Warning),
         );
     }
-    for warning in &report.warnings {
-        out += &format!("\n> {}\n", plain(warning));
+    for note in report.configuration.line().iter().chain(&report.warnings) {
+        out += &format!("\n> {}\n", plain(note));
     }
     for result in &report.results {
         let section = section(result);

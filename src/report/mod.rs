@@ -3,6 +3,7 @@
 //! The types are separate from the ones that images are judged with, so that those can change without breaking
 //! readers. `schema_version` changes when a field is removed or changes its meaning.
 
+mod configuration;
 mod diff;
 mod github;
 mod gitlab;
@@ -31,10 +32,12 @@ use crate::image::{Image, SourceKind};
 use crate::lint::{self, Finding, Judgement};
 use crate::parameters::Parameters;
 use crate::platform::Platform;
+use crate::printable::{printable_json, printable_lines};
 use crate::verdict::Verdict;
 
+pub use configuration::{Configuration, Override, SetBy, Setting};
 pub use diff::diff;
-pub use json::{NotAReport, SCHEMA_VERSION, schema};
+pub use json::{NotAReport, SCHEMA_VERSION, read, schema};
 pub use markdown::markdown;
 pub use text::TextStyle;
 
@@ -68,16 +71,19 @@ impl ReportFormat {
     /// # Errors
     /// It has no such form, which no report of imglint's own lacks.
     pub fn render(self, report: &Report, style: TextStyle) -> Result<String, String> {
+        let page = |text: String| printable_lines(&text).into_owned();
+        let document = |text: String| printable_json(&text).into_owned();
         match self {
+            // It has the terminal's own sequences, so what is printed is made safe piece by piece.
             Self::Text => Ok(text::text(report, style)),
-            Self::Json => json::json(report).map_err(|error| error.to_string()),
-            Self::Sarif => sarif::sarif(report).map_err(|error| error.to_string()),
-            Self::Junit => junit::junit(report).map_err(|error| error.to_string()),
-            Self::Github => Ok(github::github(report)),
-            Self::Gitlab => gitlab::gitlab(report).map_err(|error| error.to_string()),
-            Self::Markdown => Ok(markdown(report)),
-            Self::Html => Ok(html::html(report)),
-            Self::Openmetrics => Ok(openmetrics::openmetrics(report)),
+            Self::Json => json::json(report).map(document).map_err(|error| error.to_string()),
+            Self::Sarif => sarif::sarif(report).map(document).map_err(|error| error.to_string()),
+            Self::Junit => junit::junit(report).map(page).map_err(|error| error.to_string()),
+            Self::Github => Ok(page(github::github(report))),
+            Self::Gitlab => gitlab::gitlab(report).map(document).map_err(|error| error.to_string()),
+            Self::Markdown => Ok(page(markdown(report))),
+            Self::Html => Ok(page(html::html(report))),
+            Self::Openmetrics => Ok(page(openmetrics::openmetrics(report))),
         }
     }
 }
@@ -93,6 +99,9 @@ pub struct Report {
     pub started_at: String,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// What configured it.
+    #[serde(default)]
+    pub configuration: Configuration,
     /// How many images came to which verdict.
     pub summary: Summary,
     /// What should be known about the check itself, such as an ignore that ignores nothing.
@@ -166,6 +175,9 @@ pub struct ImageReport {
     pub named_in: Vec<Mention>,
     /// Where it was read from.
     pub source: Option<SourceKind>,
+    /// The mirror that answered in place of the registry that was named.
+    #[serde(default)]
+    pub mirror: Option<String>,
     /// The normalised name.
     pub name: Option<String>,
     /// The manifest's digest.
@@ -262,6 +274,7 @@ impl Report {
             tool: Tool { name: "imglint".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
             started_at,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            configuration: Configuration::default(),
             summary: Summary::default(),
             warnings: Vec::new(),
             results,
@@ -295,6 +308,7 @@ impl ImageReport {
             reference: reference.to_owned(),
             named_in: Vec::new(),
             source: Some(source),
+            mirror: None,
             name: image.name.clone(),
             digest: image.digest.clone(),
             config_digest: image.config_digest.clone(),

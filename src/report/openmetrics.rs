@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{ImageResult, Report};
+use crate::printable::printable;
 use crate::verdict::{Outcome, Severity, Verdict};
 
 /// The exposition, with its end mark.
@@ -62,6 +63,19 @@ pub(super) fn openmetrics(report: &Report) -> String {
             page.sample("imglint_image_duration_seconds", result, &[], time as f64 / 1e3);
         }
     }
+    let configuration = &report.configuration;
+    if configuration.file.is_some() || !configuration.overrides.is_empty() {
+        page.family(
+            "imglint_configuration",
+            "",
+            "What configured the check: 1 for the file and for each of its settings",
+        );
+        let file = configuration.file.iter().map(|file| ("file".to_owned(), file.clone()));
+        let settings = configuration.overrides.iter().map(|one| ("setting".to_owned(), one.words()));
+        for (label, text) in file.chain(settings) {
+            let _ = writeln!(page.out, "imglint_configuration{{{label}=\"{}\"}} 1", escaped(&text));
+        }
+    }
     page.family("imglint_duration_seconds", "seconds", "How long the whole check took");
     let _ = writeln!(page.out, "imglint_duration_seconds {}", report.duration_ms as f64 / 1e3);
     page.family("imglint_started_timestamp_seconds", "seconds", "When the check began");
@@ -97,5 +111,5 @@ impl Page {
 
 /// A label's value (OpenMetrics, "ABNF", `escaped-string`).
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    printable(text).replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -19,11 +19,10 @@ pub(super) fn sarif(report: &Report) -> serde_json::Result<String> {
     let rules = rules(report);
     let ids: Vec<&String> = rules.keys().collect();
     let results: Vec<Value> = report.results.iter().flat_map(|result| of_result(result, &ids)).collect();
-    let notes: Vec<Value> = report
-        .warnings
-        .iter()
-        .map(|text| json!({ "level": "warning", "message": { "text": sentence(text) }, "descriptor": { "id": "configuration" } }))
-        .collect();
+    let note = |level: &str, text: &String| json!({ "level": level, "message": { "text": sentence(text) }, "descriptor": { "id": "configuration" } });
+    let configured = report.configuration.line();
+    let configured = configured.iter().map(|line| note("note", line));
+    let notes: Vec<Value> = configured.chain(report.warnings.iter().map(|text| note("warning", text))).collect();
     let has_failed = report.results.iter().any(|result| result.verdict == Verdict::Failed);
     let document = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

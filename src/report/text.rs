@@ -45,6 +45,11 @@ pub(super) fn text(report: &Report, style: TextStyle) -> String {
     if report.results.len() > 1 {
         page.summary(report);
     }
+    // Also where little is said: who reads a verdict has to see what it depends on.
+    if let Some(line) = report.configuration.line() {
+        let gap = if style.quiet { "" } else { "\n" };
+        page.wrapped_with(gap, "  ", &line);
+    }
     if !style.quiet {
         for warning in &report.warnings {
             page.wrapped_with("\nwarning: ", "         ", warning);
@@ -82,6 +87,9 @@ impl Page {
             for mention in &result.image.named_in {
                 self.line(format_args!("  {DIM}named in {}:{}{DIM:#}", printable(&mention.file), mention.line));
             }
+        }
+        if let Some(mirror) = &result.image.mirror {
+            self.line(format_args!("  {DIM}read from the mirror {}{DIM:#}", printable(mirror)));
         }
         if let Some(error) = &result.error {
             self.wrapped("  ", error);

@@ -335,11 +335,21 @@ fn mirrors_are_asked_first() {
     let (mirror, origin) = (serve(), serve());
     let gate = Gate::new();
     let (host, first, second) = (origin.host(), without.host(), mirror.host());
-    gate.write("imglint.toml", &format!("[registry.\"{host}\"]\nmirror = [\"{first}\", \"{second}\"]\n"));
-    let result = gate.check(&[&format!("docker://{host}/app:1")]).result();
+    gate.write("gate.toml", &format!("[registry.\"{host}\"]\nmirror = [\"{first}\", \"http://{second}/hub/\"]\n"));
+    let run = gate.check(&["--config", "gate.toml", &format!("docker://{host}/app:1")]);
+    let result = run.result();
+    assert_eq!(result["image"]["mirror"], format!("{second}/hub"), "which one answered is said");
+    assert_eq!(
+        run.report()["configuration"]["overrides"][1],
+        json!({"what": "mirror", "which": format!("http://{second}/hub/ for {host}"), "by": "file"})
+    );
     assert_eq!(result["image"]["name"], format!("{host}/app:1"), "{result:#}");
     assert_eq!((without.seen().len(), origin.seen().len()), (1, 0));
-    assert_eq!(mirror.seen().len(), 2);
+    let asked: Vec<String> = mirror.seen().into_iter().map(|seen| seen.path).collect();
+    assert!(asked.len() == 2 && asked.iter().all(|path| path.starts_with("/v2/hub/app/")), "{asked:?}");
+    gate.write("gate.toml", &format!("[registry.\"{host}\"]\nmirror = [\"ftp://x.example\"]\n"));
+    let wrong = gate.check(&["--config", "gate.toml", "oci:plain"]);
+    assert!(wrong.one_clear_line().contains("gate.toml") && wrong.stderr.contains("ftp://x.example"));
 }
 
 /// Reports that were written when the form was young still mean the same.

@@ -14,6 +14,7 @@ mod gate;
 mod hostile;
 mod hostile_caches;
 mod hostile_documents;
+mod hostile_repository;
 #[cfg(feature = "shared-cache")]
 mod hostile_stores;
 mod indexes;

@@ -38,13 +38,23 @@ impl Arguments {
         let mut arguments = Self::from_arg_matches(&matches)?;
         let named_by = matches.subcommand().map_or(NamedBy::Nobody, |(_, matches)| cache_is_named_by(matches));
         match &mut arguments.command {
-            Command::Check(check) => check.sources.cache.named_by = named_by,
+            Command::Check(check) => {
+                check.sources.cache.named_by = named_by;
+                check.of_environment = of_environment(&matches);
+            }
             Command::Facts(facts) => facts.sources.cache.named_by = named_by,
             Command::Cache(cache) => cache.named_by = named_by,
             _ => {}
         }
         Ok(arguments)
     }
+}
+
+/// The arguments of a command that variables of the environment give.
+fn of_environment(matches: &ArgMatches) -> Vec<String> {
+    let Some((_, matches)) = matches.subcommand() else { return Vec::new() };
+    let is_of_environment = |id: &&str| matches.value_source(id) == Some(ValueSource::EnvVariable);
+    ["rule", "fail_on", "baseline"].into_iter().filter(is_of_environment).map(str::to_owned).collect()
 }
 
 /// Who says where the cache is.
@@ -127,6 +137,13 @@ pub struct CheckArguments {
     /// workflow of GitHub, GitLab or Azure. Repeatable.
     #[arg(long, value_name = "FILE")]
     pub from: Vec<PathBuf>,
+    /// Complete names in those files by this variable of the environment, too. Without it only by the .env file next to
+    /// a file. Repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub env: Vec<String>,
+    /// Which settings come from the environment.
+    #[arg(skip)]
+    pub of_environment: Vec<String>,
     #[command(flatten)]
     /// For what images are judged.
     pub target: TargetArguments,
@@ -169,9 +186,13 @@ pub struct TargetArguments {
     /// Set a parameter of the profile, such as `server=2024.1`. Repeatable.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value, env = "IMGLINT_SET", value_delimiter = ' ')]
     pub set: Vec<(String, String)>,
-    /// The configuration file. Default: imglint.toml in the working directory, if it is there.
+    /// The configuration file. Default: imglint.toml in the working directory, or in the nearest folder above it up to
+    /// the root of the git repository. One that is not named here may not set registries and jobs.
     #[arg(long, value_name = "FILE", env = "IMGLINT_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Read no configuration file.
+    #[arg(long, env = "IMGLINT_NO_CONFIG", conflicts_with = "config")]
+    pub no_config: bool,
 }
 
 /// Arguments of `imglint facts`.

@@ -71,7 +71,8 @@ pub struct SourceArguments {
     /// How many images and layers are read at a time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), env = "IMGLINT_JOBS")]
     pub jobs: Option<u16>,
-    /// Give up on a registry's image after this time, such as 90, 90s or 5m.
+    /// Give up on what waits for a registry, an engine or standard input after this time, such as 90, 90s or 5m. Default:
+    /// after five minutes without a byte, and what comes too slowly.
     #[arg(long, value_name = "TIME", value_parser = duration, env = "IMGLINT_TIMEOUT")]
     pub timeout: Option<Duration>,
     /// What the configuration says of single registries.

@@ -16,8 +16,12 @@ pub(super) fn html(report: &Report) -> String {
     let counts: String = counts(summary)
         .map(|(count, word)| format!("<li class=\"{}\"><b>{count}</b> {word}</li>", word.replace(' ', "-")))
         .collect();
-    let warnings: String =
-        report.warnings.iter().map(|warning| format!("<p class=\"note\">{}</p>", escaped(warning))).collect();
+    let configured = report.configuration.line();
+    let warnings: String = configured
+        .iter()
+        .chain(&report.warnings)
+        .map(|note| format!("<p class=\"note\">{}</p>", escaped(note)))
+        .collect();
     let rows: String = report.results.iter().enumerate().map(|(number, result)| row(number, result)).collect();
     let sections: String = report.results.iter().enumerate().map(|(number, result)| section(number, result)).collect();
     let plural = if summary.checked == 1 { "image" } else { "images" };
