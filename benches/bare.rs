@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use imglint::digest::{Algorithm, Hasher};
+use imglint::layer::allowance::Working;
 use imglint::layer::decompress::{self, CHUNK};
 use serde_json::Value;
 
@@ -44,7 +45,10 @@ fn read(layer: &Path) -> (String, u64) {
         let (full, chunks) = sync_channel(4);
         let (empty, buffers) = sync_channel(5);
         let hashed = scope.spawn(move || hash(&mut file, &full, &buffers));
-        let mut inflated = decompress::open_proven(Chunks { chunks, empty, current: Vec::new(), at: 0 }).unwrap().1;
+        let mut inflated =
+            decompress::open_buffered(Chunks { chunks, empty, current: Vec::new(), at: 0 }, Working::begin())
+                .unwrap()
+                .1;
         let (mut buffer, mut count) = (vec![0; CHUNK], 0);
         loop {
             match inflated.read(&mut buffer).unwrap() {

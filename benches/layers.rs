@@ -10,7 +10,9 @@ use std::io::{Read, Write};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use imglint::digest::{Algorithm, Digest, Hasher};
+use imglint::layer::allowance::Working;
 use imglint::layer::decompress::{self, CHUNK};
+use imglint::layer::unpacked::Unpacked;
 use imglint::layer::{FileScanner, scan, scan_until};
 
 /// Bytes between text and noise, as compressible as a distribution's programs are.
@@ -85,18 +87,13 @@ fn layers(criterion: &mut Criterion) {
     let (gz, zst) = (gzip(&tar), zstd::encode_all(&tar[..], 3).unwrap());
     let mut group = criterion.benchmark_group("layer");
     group.sample_size(10).throughput(Throughput::Bytes(tar.len() as u64));
-    group.bench_function("inflate, bytes proven by a digest", |bench| {
-        bench.iter(|| drain(decompress::open_proven(&gz[..]).unwrap().1));
-    });
-    group.bench_function("inflate, checksums looked at", |bench| {
-        bench.iter(|| drain(decompress::open(&gz[..]).unwrap().1));
-    });
-    group.bench_function("zstd", |bench| bench.iter(|| drain(decompress::open_proven(&zst[..]).unwrap().1)));
-    group.bench_function("walk and index", |bench| bench.iter(|| scan_until(&tar[..], false, |_| false).unwrap()));
+    let open = |bytes| decompress::open_buffered(bytes, Working::begin()).unwrap().1;
+    let index = |tar: &mut dyn Read| scan_until(tar, false, &Unpacked::default(), |_| false).unwrap();
+    group.bench_function("inflate", |bench| bench.iter(|| drain(open(&gz[..]))));
+    group.bench_function("zstd", |bench| bench.iter(|| drain(open(&zst[..]))));
+    group.bench_function("walk and index", |bench| bench.iter(|| index(&mut &tar[..])));
     group.bench_function("walk, index and DiffID", |bench| bench.iter(|| scan(&tar[..]).unwrap()));
-    group.bench_function("inflate, walk and index", |bench| {
-        bench.iter(|| scan_until(decompress::open_proven(&gz[..]).unwrap().1, false, |_| false).unwrap());
-    });
+    group.bench_function("inflate, walk and index", |bench| bench.iter(|| index(&mut open(&gz[..]))));
     group.finish();
 
     let mut group = criterion.benchmark_group("digest");

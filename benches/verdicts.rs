@@ -56,7 +56,7 @@ fn index() -> LayerIndex {
     for folder in ["/bin", "/etc", "/usr"] {
         walk(Path::new(folder), &mut builder, &mut count);
     }
-    builder.finish(Some(Digest::of(b"layer")), 1)
+    builder.finish(Some(Digest::of(b"layer")), 1).unwrap()
 }
 
 fn verdicts(criterion: &mut Criterion) {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::gate::Gate;
 use super::key::{SEAL, Seal};
 use super::metered::Metered;
-use crate::layer::allowance::{Budget, Drawn, within};
+use crate::layer::allowance::{Budget, Drawn, INDEXES, within};
 
 /// What every entry begins with.
 const MARK: &[u8; 8] = b"imglint\n";
@@ -23,8 +23,6 @@ const LENGTH: usize = size_of::<u64>();
 pub(super) const LARGEST_STORED: usize = 8 << 20;
 /// The largest entry when it is decompressed, in bytes.
 const LARGEST: usize = 32 << 20;
-/// How much of all entries is kept at a time, decoded, in bytes.
-const DECODED: usize = 96 << 20;
 
 /// How hard entries are compressed (zstd): an entry is written once and read often, from far stores, too.
 const EFFORT: i32 = 6;
@@ -38,7 +36,12 @@ pub(super) struct Entries {
 
 impl Entries {
     pub(super) fn new(seal: Seal) -> Self {
-        Self { seal, unpacking: Gate::new(LARGEST), decoded: Budget::new(DECODED) }
+        Self { seal, unpacking: Gate::new(LARGEST), decoded: Budget::new(INDEXES) }
+    }
+
+    /// The memory that all decoded entries share, and all else that is known of layers.
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.decoded
     }
 
     /// An entry's bytes. `None` if the value has none, or is too large to be read again.
@@ -129,7 +132,7 @@ mod tests {
         builder.add(&NewEntry { path: "usr/c", kind: Kind::Symlink, link: "a", ..entry.clone() }, None).unwrap();
         builder.add(&NewEntry { path: "usr/.wh.d", ..file.clone() }, None).unwrap();
         builder.add(&NewEntry { path: "e/.wh..wh..opq", ..file }, None).unwrap();
-        postcard::to_stdvec(&(7_u64, builder.finish(None, 1024))).unwrap()
+        postcard::to_stdvec(&(7_u64, builder.finish(None, 1024).unwrap())).unwrap()
     }
 
     /// Decodes, looks at all that there is, and checks that no memory stays taken.
@@ -191,7 +194,7 @@ mod tests {
             list.extend(postcard::to_stdvec(&claimed).unwrap());
             assert!(!is_read(&list), "{claimed}");
         }
-        assert_eq!(entries.decoded.left(), DECODED);
+        assert_eq!(entries.decoded.left(), INDEXES);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use serde::de::DeserializeOwned;
 
 use crate::digest::{Digest, Hasher};
 use crate::layer::LayerIndex;
-use crate::layer::allowance::Drawn;
+use crate::layer::allowance::{Budget, Drawn};
 use entry::Entries;
 use folder::FolderStore;
 pub use folder::folder_of_this_machine;
@@ -222,6 +222,12 @@ impl Cache {
             own: None,
             verifies: false,
         }
+    }
+
+    /// The memory that its decoded entries take, which is that of all indexes of the run.
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        self.entries.budget()
     }
 
     /// The index of a layer: the kept one if it `is_enough`, else what `read` gives, which is then kept. Whoever asks for a

@@ -11,6 +11,7 @@ mod distribution_supported;
 mod env_set;
 mod image_size;
 mod java_home;
+mod layers;
 mod libc;
 mod manifest_kind;
 mod media_types;
@@ -63,6 +64,10 @@ pub enum Check {
     ImageSize(image_size::ImageSize),
     /// `JAVA_HOME` leads to a Java, if it is set.
     JavaHome(java_home::JavaHomeLeads),
+    /// There are not too many layers.
+    LayerCount(layers::LayerCount),
+    /// Engines agree about what layers hold.
+    LayersUndisputed(layers::LayersUndisputed),
     /// The C library is of a certain family.
     Libc(libc::LibcIs),
     /// The manifest is of no refused kind.
@@ -123,6 +128,8 @@ impl Check {
             Self::ForeignLayers(check) => check.judge(facts),
             Self::ImageSize(check) => check.judge(facts, parameters),
             Self::JavaHome(check) => check.judge(facts, parameters),
+            Self::LayerCount(check) => check.judge(facts),
+            Self::LayersUndisputed(check) => check.judge(facts),
             Self::Libc(check) => check.judge(facts),
             Self::ManifestKind(check) => check.judge(facts),
             Self::MediaTypesAgree(check) => check.judge(facts),
@@ -220,6 +227,7 @@ mod tests {
         let texts = [
             r#"kind = "libc"
                families = ["glibc"]"#,
+            r#"kind = "layers-undisputed""#,
             r#"kind = "os-release-present""#,
             r#"kind = "start-command"
                setting = "cmd""#,

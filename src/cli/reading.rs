@@ -5,7 +5,7 @@
 //! that is asked for.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Failure;
 use super::args::SourceArguments;
@@ -19,16 +19,17 @@ use crate::facts::configuration::instruction;
 use crate::facts::programs::Wanted;
 use crate::facts::windows::base_layers;
 use crate::facts::{Content, Facts, Layers, gather};
-use crate::image::read::{Depth, ReadOptions, verified};
+use crate::image::read::{Depth, ReadOptions, is_held_to_diff_id, verified};
 use crate::image::registry::{self, RegistryOptions, StreamLimits};
 use crate::image::{self, ErrorKind, Image, Layer, Opened, SourceOptions};
 use crate::layer::LayerIndex;
+use crate::layer::allowance::{Budget, INDEXES};
 use crate::panics::caught;
 use crate::parameters::size;
 use crate::platform::PlatformChoice;
 use crate::printable::excerpt;
 use crate::reference::{ImageReference, NotAReference};
-use crate::report::{ImageReport, LayerRead};
+use crate::report::{ImageReport, LayerRead, LayerReading};
 use crate::rootfs::windows::{WindowsFiles, WindowsLayer, fold};
 use crate::rootfs::{Rootfs, StackedLayer};
 use crate::tables;
@@ -51,6 +52,8 @@ pub(super) struct Reader<'a> {
     /// For whom facts are gathered: what decides nothing for them is not fetched.
     targets: &'a [Target],
     fail_on: FailOn,
+    /// Held for reading while an image is read, and for writing while one is read by itself.
+    turns: RwLock<()>,
 }
 
 /// An image that was read.
@@ -98,9 +101,21 @@ impl<'a> Reader<'a> {
             cache: cache.clone(),
             jobs,
             verify_layers: arguments.verify_layers,
+            budget: cache.as_ref().map_or_else(|| Budget::new(INDEXES), |cache| Arc::clone(cache.budget())),
             config_json: arguments.config_json.clone(),
         };
-        Ok(Self { arguments, options, jobs, images_at_once, cache, warnings, wanted, targets, fail_on })
+        Ok(Self {
+            arguments,
+            options,
+            jobs,
+            images_at_once,
+            cache,
+            warnings,
+            wanted,
+            targets,
+            fail_on,
+            turns: RwLock::new(()),
+        })
     }
 
     /// The images that somebody named, read; or why they cannot be, in one line that names them.
@@ -108,9 +123,25 @@ impl<'a> Reader<'a> {
         let reference: ImageReference =
             given.parse().map_err(|error: NotAReference| about(given, &error.to_string()))?;
         // What one image brings about is no matter of the others.
-        let read = caught(|| self.read_reference(&reference).map_err(|error| error.to_string()));
+        let read = caught(|| self.read_in_turn(&reference).map_err(|error| error.to_string()));
         let read = read.unwrap_or_else(|panic| Err(format!("internal error: {panic}; please report it")));
         read.map_err(|error| about(given, &error))
+    }
+
+    /// Reads an image beside others, or, if there is not enough memory for that, by itself: what others take makes no
+    /// difference to what is said of it.
+    fn read_in_turn(&self, reference: &ImageReference) -> image::Result<Vec<ReadImage>> {
+        let read = {
+            let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+            self.read_reference(reference)
+        };
+        match read {
+            Err(error) if error.kind() == ErrorKind::TooMuch && self.images_at_once > 1 => {
+                let _turn = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+                self.read_reference(reference)
+            }
+            read => read,
+        }
     }
 
     fn read_reference(&self, reference: &ImageReference) -> image::Result<Vec<ReadImage>> {
@@ -157,10 +188,10 @@ impl<'a> Reader<'a> {
         opened: &Opened,
         image: &Image,
         progress: &Reading,
-    ) -> image::Result<(Facts, Vec<LayerRead>, u64)> {
+    ) -> image::Result<(Facts, Vec<LayerReading>, u64)> {
         let gather =
             |content: Content<'_>| gather(image, opened.source.kind(), opened.name.as_ref(), content, &self.wanted);
-        let none = || vec![LayerRead::None; image.layers.len()];
+        let none = || vec![LayerReading::from(LayerRead::None); image.layers.len()];
         match Layers::of(image) {
             Layers::None => Ok((gather(Content::None), none(), 0)),
             Layers::All => {
@@ -175,7 +206,7 @@ impl<'a> Reader<'a> {
                         return Ok((facts, none(), 0));
                     }
                 }
-                let (source, options) = (opened.source.as_ref(), self.read_options(Depth::Asked, progress));
+                let (source, options) = (opened.source.as_ref(), self.read_options(self.depth(), progress));
                 let mut layers = image::read::layers(source, image, options)?;
                 // What is asked for shows what else is to be asked for, as libraries do.
                 let facts = loop {
@@ -188,7 +219,15 @@ impl<'a> Reader<'a> {
                     }
                     image::read::complete(source, image, &mut layers, &unread, options)?;
                 };
-                Ok((facts, vec![LayerRead::Whole; layers.len()], 0))
+                // What a cache had of it makes no difference.
+                let is_by_table = options.depth == Depth::Asked && source.kind() == image::SourceKind::Registry;
+                let read = |(layer, index): (&Layer, &Arc<LayerIndex>)| {
+                    let table_trusted = is_by_table && layer.toc.is_some();
+                    let read = if table_trusted { LayerRead::Part } else { LayerRead::Whole };
+                    let diff_id_verified = layer.diff_id.is_some() && is_held_to_diff_id(layer, index, options.depth);
+                    LayerReading { read, table_trusted, diff_id_verified }
+                };
+                Ok((facts, image.layers.iter().zip(&layers).map(read).collect(), 0))
             }
             Layers::AsNeeded => {
                 let mut reading = WindowsReading::new(self, opened, image, progress);
@@ -209,10 +248,21 @@ impl<'a> Reader<'a> {
         self.images_at_once
     }
 
+    /// How much of the layers of a Linux image is read: their maker's table of contents is believed only on request.
+    fn depth(&self) -> Depth {
+        if self.arguments.trust_toc { Depth::Asked } else { Depth::Whole }
+    }
+
     /// How layers are read: as deep as this, or deeper if they are to be verified.
     fn read_options<'r>(&'r self, depth: Depth, progress: &'r Reading) -> ReadOptions<'r> {
         let depth = if self.arguments.verify_layers { Depth::Verified } else { depth };
-        ReadOptions { jobs: self.jobs, cache: self.cache.as_deref(), depth, progress: Some(progress) }
+        ReadOptions {
+            jobs: self.jobs,
+            cache: self.cache.as_deref(),
+            depth,
+            progress: Some(progress),
+            budget: &self.options.budget,
+        }
     }
 
     /// Why a layer is not fetched, if it is too large for that, or none is to be.
@@ -353,14 +403,14 @@ impl<'a> WindowsReading<'a> {
     /// The start of a layer, and whether that is all of it; nothing if it may not be fetched, which is noted.
     fn start(&mut self, number: usize, groups: &[Vec<String>]) -> image::Result<Option<(Arc<LayerIndex>, bool)>> {
         let (source, layer) = (self.opened.source.as_ref(), &self.image.layers[number]);
-        let depth = self.reader.read_options(Depth::Whole, self.progress).depth;
+        let options = self.reader.read_options(Depth::Whole, self.progress);
         let mut left: Vec<BTreeSet<&String>> = groups.iter().map(|group| group.iter().collect()).collect();
         let mut enough = move |path: &str| {
             let path = fold(path);
             left.retain(|group| !group.contains(&path));
             !groups.is_empty() && left.is_empty()
         };
-        let why_not = match image::read::layer_until(source, layer, depth, &mut enough) {
+        let why_not = match image::read::layer_until(source, layer, options, &mut enough) {
             Err(error) if layer.is_foreign() && error.kind() == ErrorKind::NotFound => {
                 let named = &self.reader.arguments.allow_foreign_urls;
                 if !named.is_empty() {
@@ -371,7 +421,7 @@ impl<'a> WindowsReading<'a> {
                         Err(error) => return Err(error),
                         Ok(place) => {
                             let stream = place.registry.open_blob(layer)?;
-                            let read = image::read::stream_until(stream, layer, depth, &mut enough)?;
+                            let read = image::read::stream_until(stream, layer, options, &mut enough)?;
                             self.elsewhere += image::Source::bytes_fetched(&place.registry).unwrap_or_default();
                             return Ok(Some(read));
                         }
@@ -388,13 +438,13 @@ impl<'a> WindowsReading<'a> {
         Ok(None)
     }
 
-    fn read_of_layers(&self) -> Vec<LayerRead> {
+    fn read_of_layers(&self) -> Vec<LayerReading> {
         let read = |layer: &WindowsLayer| match (&layer.index, layer.is_whole) {
             (None, _) => LayerRead::None,
             (Some(_), false) => LayerRead::Part,
             (Some(_), true) => LayerRead::Whole,
         };
-        self.layers.iter().map(read).collect()
+        self.layers.iter().map(|layer| read(layer).into()).collect()
     }
 }
 

@@ -7,9 +7,9 @@ use super::commands::CommandSearch;
 use super::programs::{self, Surroundings, Wanted};
 use super::steps::Available;
 use super::{
-    ConfigurationFacts, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SearchPath, Setting, SizeFacts,
-    bash_start, configuration, java, libc, off_path, os_release, search_path, shell_files, start, steps, system_files,
-    user, windows,
+    ConfigurationFacts, Disputed, Fact, Facts, ManifestFact, PlatformFact, ReferenceFact, SearchPath, Setting,
+    SizeFacts, bash_start, configuration, java, libc, off_path, os_release, search_path, shell_files, start, steps,
+    system_files, user, windows,
 };
 use crate::image::{Image, Layer, ManifestKind, SourceKind, TELLING};
 use crate::platform::Platform;
@@ -123,6 +123,8 @@ fn architecture(rootfs: &Rootfs) -> Option<&'static str> {
 
 fn inside(facts: &mut Facts, image: &Image, settings: &ConfigurationFacts, rootfs: &Rootfs, wanted: &Wanted) {
     let mut path = configuration::search_path(settings);
+    let disputed = rootfs.disputed().map(|(layer, statement)| Disputed { layer, statement: statement.to_owned() });
+    facts.disputed_layers = Fact::Known(disputed.collect());
     facts.os_release = os_release::os_release(rootfs);
     facts.ca_certificates = Fact::Known(system_files::ca_certificates(rootfs, settings));
     facts.time_zones = Fact::Known(system_files::time_zones(rootfs, settings));
@@ -191,6 +193,7 @@ impl Nothing<'_> {
 
     /// Says so of all that they would have told.
     fn inside(self, facts: &mut Facts) {
+        facts.disputed_layers = self.fact();
         facts.os_release = self.fact();
         facts.user = self.fact();
         facts.start_refused = self.fact();

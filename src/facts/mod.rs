@@ -123,6 +123,8 @@ pub struct Facts {
     pub manifest: Fact<ManifestFact>,
     /// Sizes in bytes.
     pub size: SizeFacts,
+    /// What engines unpack in different ways.
+    pub disputed_layers: Fact<Vec<Disputed>>,
     /// `/etc/os-release`.
     pub os_release: Fact<OsRelease>,
     /// The C library that programs of this image are started with.
@@ -208,6 +210,16 @@ pub struct SizeFacts {
     pub uncompressed_bytes: Fact<u64>,
     /// How many layers there are.
     pub layers: usize,
+}
+
+/// Something in a layer that engines unpack in different ways.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disputed {
+    /// The number of the layer, the base is 0.
+    pub layer: usize,
+    /// What it is.
+    pub statement: String,
 }
 
 /// The identification of the operating system (os-release(5)).

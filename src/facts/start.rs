@@ -148,7 +148,7 @@ mod tests {
         add("dangling", Kind::Symlink, "/gone");
         add("etc/hosts", Kind::Directory, "");
         add("etc/hostname", Kind::Symlink, "/data");
-        Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0)), instruction: None }])
+        Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0).unwrap()), instruction: None }])
     }
 
     /// As Docker 20.10 with runc 1.1 refuses or takes them.

@@ -100,7 +100,7 @@ mod tests {
             let new = NewEntry { path, kind: Kind::File, mode: 0o644, uid: 0, gid: 0, size: *size, link: "" };
             builder.add(&new, None).unwrap();
         }
-        Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0)), instruction: None }])
+        Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0).unwrap()), instruction: None }])
     }
 
     fn with(name: &str, value: &str) -> ConfigurationFacts {

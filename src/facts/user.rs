@@ -193,7 +193,7 @@ mod tests {
             let detail = Detail { content: Some(content.as_bytes().to_vec()), ..Detail::default() };
             builder.add(&entry, Some(detail)).unwrap();
         }
-        let layer = StackedLayer { index: Arc::new(builder.finish(None, 0)), instruction: None };
+        let layer = StackedLayer { index: Arc::new(builder.finish(None, 0).unwrap()), instruction: None };
         let setting = Setting { value: given.to_owned(), ..Setting::default() };
         user(&setting, &Rootfs::new(vec![layer])).known().unwrap().clone()
     }

@@ -1,6 +1,7 @@
 //! An engine's image store, through the Docker API: Docker, or Podman behind its compatible socket.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::stream::Stream;
 use super::waiting::{Patience, WAITING, Waiting};
 use super::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind};
 use crate::digest::Digest;
+use crate::layer::allowance::Budget;
 use crate::platform::PlatformChoice;
 use crate::printable::excerpt;
 use crate::reference::Name;
@@ -151,7 +153,7 @@ impl Found {
         let from_registry = by_digest.and_then(|(id, digest)| from_registry(&what, name, id, digest, options));
         let (files, fetched) = match from_registry {
             Some((files, fetched)) => (files, fetched),
-            None => (self.export(&what, name, Patience::of(options.registry.timeout))?, None),
+            None => (self.export(&what, name, Patience::of(options.registry.timeout), &options.budget)?, None),
         };
         if let Some((cache, id)) = cache {
             files.remember(cache, id);
@@ -160,7 +162,7 @@ impl Found {
     }
 
     /// Exports the image and reads it while it streams.
-    fn export(self, what: &str, name: &str, patience: Patience) -> Result<Stream> {
+    fn export(self, what: &str, name: &str, patience: Patience, budget: &Arc<Budget>) -> Result<Stream> {
         let Self { docker, runtime, image, .. } = self;
         // By its id, so that the archive holds this one image even if its name has moved on.
         let id = image.id.unwrap_or_else(|| name.to_owned());
@@ -177,7 +179,7 @@ impl Found {
                 }
             });
         });
-        Stream::read(what, Waiting::for_chunks(what, chunks, patience))
+        Stream::read(what, Waiting::for_chunks(what, chunks, patience), budget)
     }
 }
 
@@ -204,7 +206,7 @@ fn from_registry(
     let image = images.iter().find(|image| image.config_digest.as_ref() == Some(id))?;
     let (jobs, cache) = (options.jobs.max(1), options.cache.as_deref());
     let depth = if options.verify_layers { Depth::Verified } else { Depth::Whole };
-    let reading = ReadOptions { jobs, cache, depth, progress: None };
+    let reading = ReadOptions { jobs, cache, depth, progress: None, budget: &options.budget };
     let layers = layers(&registry, image, reading).ok()?;
     let configuration = registry.configuration_document(id).ok()?;
     Some((Stream::of_parts(what, configuration, layers), registry.bytes_fetched()))

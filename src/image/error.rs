@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Broken,
     /// It is sound, but not something imglint reads.
     Unsupported,
+    /// It takes more memory than the run has left for it.
+    TooMuch,
 }
 
 impl Error {

@@ -11,7 +11,7 @@ use super::read::fill;
 use super::{Error, Image, Layer, LayerBytes, ManifestKind, Result, Source, SourceKind, config};
 use crate::digest::Digest;
 use crate::layer::decompress::CHUNK;
-use crate::layer::{Detail, FileScanner, IndexBuilder, Kind, LayerIndex, NewEntry};
+use crate::layer::{Detail, FileScanner, IndexBuilder, Kind, LayerIndex, NewEntry, TooLarge};
 use crate::platform::{Platform, PlatformChoice};
 
 /// Programs by which the architecture of a root file system is told.
@@ -48,7 +48,7 @@ impl RootfsFolder {
     fn index(&self) -> Result<LayerIndex> {
         let mut walk = Walk::new(&self.path, "");
         walk.folder("")?;
-        Ok(walk.builder.finish(None, walk.bytes))
+        walk.builder.finish(None, walk.bytes).map_err(too_large)
     }
 }
 
@@ -112,10 +112,10 @@ pub fn mounted_folder(path: &Path, mount: &str) -> Result<LayerIndex> {
     let mut walk = Walk::new(&root, mount);
     for path in [mount, &format!("{mount}/.wh..wh..opq")] {
         let entry = NewEntry { path, kind: Kind::Directory, mode: 0o755, uid: 0, gid: 0, size: 0, link: "" };
-        walk.builder.add(&entry, None).map_err(Error::broken)?;
+        walk.builder.add(&entry, None).map_err(too_large)?;
     }
     walk.folder("")?;
-    let index = walk.builder.finish(None, walk.bytes);
+    let index = walk.builder.finish(None, walk.bytes).map_err(too_large)?;
     if index.len() < 2 {
         return Err(Error::broken(format!("{what} is empty")));
     }
@@ -210,6 +210,10 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+fn too_large(error: TooLarge) -> Error {
+    Error::broken(error.to_string())
 }
 
 /// Linux on the architecture of the first telling program that is a regular ELF file.

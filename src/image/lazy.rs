@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::read::{fill, lock};
-use super::{Error, Layer, Result, Source};
+use super::read::{ReadOptions, fill, lock};
+use super::{Error, ErrorKind, Layer, Result, Source};
 use crate::digest::{Algorithm, Digest, Hasher};
+use crate::layer::allowance::{Working, within};
 use crate::layer::decompress::{self, CHUNK};
 use crate::layer::{Detail, Extent, FileScanner, LayerIndex};
 
@@ -42,7 +43,7 @@ pub(super) fn complete(
     layer: &Layer,
     index: &mut LayerIndex,
     wanted: &[u32],
-    jobs: usize,
+    options: ReadOptions<'_>,
 ) -> Result<()> {
     let missing = || Error::broken("a file is not in the table of contents");
     let extents: Option<Vec<&Extent>> = wanted.iter().map(|&number| index.extent(number)).collect();
@@ -61,7 +62,7 @@ pub(super) fn complete(
         }
     };
     thread::scope(|scope| {
-        for _ in 1..jobs.min(parts.len()) {
+        for _ in 1..options.jobs.min(parts.len()) {
             scope.spawn(work);
         }
         work();
@@ -72,8 +73,9 @@ pub(super) fn complete(
     let mut found = std::mem::take(&mut *lock(&found));
     // Whatever order they came in.
     found.sort_unstable_by_key(|(number, _)| *number);
-    index.fill(found);
-    Ok(())
+    let (filled, drawn) = within(options.budget, || index.fill(found));
+    index.occupy(drawn);
+    filled.map_err(|error| Error::new(ErrorKind::TooMuch, error.to_string()))
 }
 
 /// Files that are decompressed from the same place on, in their order, and where they lie in the layer as stored.
@@ -166,7 +168,7 @@ fn read_files(
     found: &mut Vec<Found>,
 ) -> Result<()> {
     let broken = |error: std::io::Error| Error::from_io("a file of the layer", error);
-    let (_, mut content) = decompress::open_proven(stored).map_err(broken)?;
+    let (_, mut content) = decompress::open_buffered(stored, Working::begin()).map_err(broken)?;
     let (mut scanner, mut buffer, mut at) = (FileScanner::default(), vec![0; CHUNK], 0_u64);
     for extent in &group.files {
         let (path, size) = index.file(extent.entry).unwrap_or_default();

@@ -26,16 +26,16 @@ const KNOWN: [(&[u8], &str); 9] = [
 /// It is something else; the error says what.
 pub(super) fn refuse(what: &str, path: Option<&Path>, start: &[u8]) -> Result<()> {
     let unsupported = |text: String| Err(Error::new(ErrorKind::Unsupported, text));
-    let packer = [(&b"\xfd7zXZ\0"[..], "xz"), (b"BZh", "bzip2"), (b"\x5d\0\0", "lzma")];
-    if let Some((_, packer)) = packer.iter().find(|(magic, _)| start.starts_with(magic)) {
+    if start.starts_with(b"\x5d\0\0") {
         let name = path.map_or_else(String::new, |path| format!(" {}", path.display()));
         return unsupported(format!(
-            "{what} is compressed with {packer}, which is not read here: unpack it with `{packer} -dc{name} | imglint check -`"
+            "{what} is compressed with lzma, which is not read here: unpack it with `lzma -dc{name} | imglint check -`"
         ));
     }
     // Compressed, which the reader unpacks, or a tar.
-    let is_compressed = start.starts_with(b"\x1f\x8b") || start.get(1..4) == Some(b"\xb5\x2f\xfd");
-    if is_compressed || is_skippable_frame(start) || start.is_empty() || is_tar(start) {
+    let is_zstd = start.get(1..4) == Some(b"\xb5\x2f\xfd");
+    let is_compressed = [&b"\x1f\x8b"[..], b"\xfd7zXZ\0", b"BZh"].iter().any(|magic| start.starts_with(magic));
+    if is_compressed || is_zstd || is_skippable_frame(start) || start.is_empty() || is_tar(start) {
         return Ok(());
     }
     if let Some((_, thing)) = KNOWN.iter().find(|(magic, _)| start.starts_with(magic)) {
@@ -113,7 +113,7 @@ mod tests {
             said("a.txt", b"hello\x1b[31m world\n").contains("\"hello\\\\u{1b}[31m world\""),
             "no raw control characters"
         );
-        assert!(said("a.tar.xz", b"\xfd7zXZ\0rest").contains("xz -dc a.tar.xz | imglint check -"));
+        assert!(said("a.tar.lzma", b"\x5d\0\0rest").contains("lzma -dc a.tar.lzma | imglint check -"));
         assert!(said("a", &[1, 0, 255, 3]).ends_with("not an image archive"));
     }
 

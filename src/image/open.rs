@@ -14,12 +14,13 @@ use super::stream::Stream;
 use super::waiting::{Patience, Waiting};
 use super::{Error, ErrorKind, Result, Source, SourceKind, daemon, no_archive};
 use crate::cache::Cache;
+use crate::layer::allowance::{Budget, INDEXES};
 use crate::layer::decompress::{Sniffed, is_compressed};
 use crate::platform::PlatformChoice;
 use crate::reference::{ImageReference, Location, Name, NotAReference, Pick};
 
 /// How sources are reached.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct SourceOptions {
     /// For registries.
     pub registry: RegistryOptions,
@@ -31,8 +32,24 @@ pub struct SourceOptions {
     pub jobs: usize,
     /// Whether layers that a source reads itself are held to their DiffIDs.
     pub verify_layers: bool,
+    /// What the indexes of layers may take.
+    pub budget: Arc<Budget>,
     /// The configuration to judge an unpacked root file system by.
     pub config_json: Option<PathBuf>,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            registry: RegistryOptions::default(),
+            engine: None,
+            cache: None,
+            jobs: 0,
+            verify_layers: false,
+            budget: Budget::new(INDEXES),
+            config_json: None,
+        }
+    }
 }
 
 /// A source, and the name that the image is pulled by where it has one.
@@ -65,7 +82,7 @@ pub fn open(reference: &ImageReference, options: &SourceOptions, choice: &Platfo
             let input = Waiting::reading(what, io::stdin(), Patience::of(options.registry.timeout));
             let start = Sniffed::new(input).map_err(|error| Error::from_io(what, error))?;
             no_archive::refuse(what, None, start.start())?;
-            unnamed(archive_source(Box::new(Stream::read(what, rewound(start))?), None, None)?)
+            unnamed(archive_source(Box::new(Stream::read(what, rewound(start), &options.budget)?), None, None)?)
         }
         Location::PathOrName(path, name) => path_or_name(reference, path, name, options, choice),
     }
@@ -166,8 +183,8 @@ fn archive(
     let start = Sniffed::new(stream).map_err(failed)?;
     no_archive::refuse(&what, Some(path), start.start())?;
     // What cannot be sought, or only after decompressing, is read once.
-    let files: Box<dyn Files> = if is_compressed(start.start()).map_err(failed)? || !metadata.is_file() {
-        Box::new(Stream::read(&what, rewound(start))?)
+    let files: Box<dyn Files> = if is_compressed(start.start()) || !metadata.is_file() {
+        Box::new(Stream::read(&what, rewound(start), &options.budget)?)
     } else {
         Box::new(TarFile::open(path)?)
     };

@@ -7,11 +7,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::{Error, Image, Layer, LayerBytes, Result, Source, SourceKind, lazy};
+use super::{Error, ErrorKind, Image, Layer, LayerBytes, Result, Source, SourceKind, lazy};
 use crate::cache::{Cache, StoredLayer};
 use crate::digest::{Algorithm, Digest, Hasher, HashingReader};
-use crate::layer::decompress::{self, CHUNK};
-use crate::layer::{self, LayerIndex, TocHint, scan_until};
+use crate::layer::allowance::{Budget, Working, within};
+use crate::layer::decompress::{self, CHUNK, Compression};
+use crate::layer::unpacked::Unpacked;
+use crate::layer::{self, LayerIndex, TocHint, TooLarge, scan_until};
 
 /// How layers are read.
 #[derive(Clone, Copy)]
@@ -24,6 +26,8 @@ pub struct ReadOptions<'a> {
     pub depth: Depth,
     /// Who is told how far it is.
     pub progress: Option<&'a dyn Progress>,
+    /// What the indexes of all layers may take.
+    pub budget: &'a Arc<Budget>,
 }
 
 /// How much of a layer is read.
@@ -70,12 +74,20 @@ const WAITING: usize = 4;
 /// The first layer that cannot be had or is not what its digests say; the others are then abandoned.
 pub fn layers(source: &dyn Source, image: &Image, options: ReadOptions<'_>) -> Result<Vec<Arc<LayerIndex>>> {
     let read: Vec<_> = chosen(source, image, &|_| true, options)?.into_iter().flatten().collect();
+    if image.platform.os != "windows" && source.kind() != SourceKind::Rootfs {
+        image.layers.iter().zip(&read).try_for_each(|(layer, index)| not_refused(layer, index))?;
+    }
     let digests: Option<Vec<Digest>> = image.layers.iter().map(|layer| layer.digest.clone()).collect();
     let proven = options.cache.zip(image.config_digest.as_ref()).zip(digests);
     if let Some(((cache, configuration), digests)) = proven.filter(|_| source.kind() == SourceKind::Registry) {
         cache.keep_layers_of(configuration, &digests);
     }
     Ok(read)
+}
+
+/// A layer that engines unpack on Linux.
+fn not_refused(layer: &Layer, index: &LayerIndex) -> Result<()> {
+    index.refused().map_or(Ok(()), |why| Err(Error::broken(format!("{}: {why}", name(layer)))))
 }
 
 /// As [`layers`], but only the layers that `is_chosen`; in their places, nothing in those of the others.
@@ -92,9 +104,10 @@ pub fn chosen(
     order.sort_by_key(|layer| std::cmp::Reverse(layer.bytes));
     let done: Vec<Mutex<Option<Arc<LayerIndex>>>> = image.layers.iter().map(|_| Mutex::new(None)).collect();
     let (next, stop, failure) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
+    let unpacked = Unpacked::default();
     let work = || {
         while let Some(layer) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match read_layer(source, layer, options, &stop) {
+            match read_layer(source, layer, options, &stop, &unpacked) {
                 Ok(index) => {
                     if let Some(progress) = options.progress {
                         progress.layer_ends(layer);
@@ -138,7 +151,7 @@ pub fn complete(
     let mut failed = BTreeSet::new();
     for (number, wanted) in unread {
         let (Some(layer), Some(index)) = (image.layers.get(*number), indexes.get_mut(*number)) else { continue };
-        match lazy::complete(source, layer, Arc::make_mut(index), wanted, options.jobs) {
+        match lazy::complete(source, layer, Arc::make_mut(index), wanted, options) {
             Err(_) => drop(failed.insert(*number)),
             Ok(()) => {
                 if let Some((cache, stored)) = options.cache.zip(stored(source, layer)) {
@@ -163,12 +176,12 @@ pub fn complete(
 pub fn layer_until(
     source: &dyn Source,
     layer: &Layer,
-    depth: Depth,
+    options: ReadOptions<'_>,
     enough: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(Arc<LayerIndex>, bool)> {
     match source.open_layer(layer)? {
-        LayerBytes::Indexed(index) => verified(layer, index, depth).map(|index| (index, true)),
-        LayerBytes::Stream(stream) => stream_until(stream, layer, depth, enough),
+        LayerBytes::Indexed(index) => verified(layer, index, options.depth).map(|index| (index, true)),
+        LayerBytes::Stream(stream) => stream_until(stream, layer, options, enough),
     }
 }
 
@@ -179,13 +192,13 @@ pub fn layer_until(
 pub fn stream_until(
     stream: Box<dyn Read + Send>,
     layer: &Layer,
-    depth: Depth,
+    options: ReadOptions<'_>,
     enough: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(Arc<LayerIndex>, bool)> {
     let watched = Watched { stream, stop: &AtomicBool::new(false), progress: None };
-    let (index, is_whole) = index(layer, watched, depth, enough)?;
+    let (index, is_whole) = index(layer, watched, options, &Unpacked::default(), Working::begin(), enough)?;
     let index = Arc::new(index);
-    Ok(if is_whole { (verified(layer, index, depth)?, true) } else { (index, false) })
+    Ok(if is_whole { (verified(layer, index, options.depth)?, true) } else { (index, false) })
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -197,9 +210,11 @@ fn read_layer(
     layer: &Layer,
     options: ReadOptions<'_>,
     stop: &AtomicBool,
+    unpacked: &Unpacked,
 ) -> Result<Arc<LayerIndex>> {
     let watched = |stream| Watched { stream, stop, progress: options.progress };
-    let whole = |stream| Ok(Arc::new(index(layer, watched(stream), options.depth, &mut |_| false)?.0));
+    let whole =
+        |stream, working| Ok(Arc::new(index(layer, watched(stream), options, unpacked, working, &mut |_| false)?.0));
     let known_or = |read: &mut dyn FnMut() -> Result<Arc<LayerIndex>>| match options.cache.zip(stored(source, layer)) {
         Some((cache, stored)) => cache.layer(stored, |index| options.depth.is_reached(index), read),
         None => read(),
@@ -208,10 +223,14 @@ fn read_layer(
         let part = || if options.depth == Depth::Asked { lazy::open(source, layer).map(Arc::new) } else { None };
         known_or(&mut || match part() {
             Some(part) => Ok(part),
-            None => match source.open_layer(layer)? {
-                LayerBytes::Indexed(index) => Ok(index),
-                LayerBytes::Stream(stream) => whole(stream),
-            },
+            None => {
+                // Waited for before there is a connection, which would not wait.
+                let working = Working::begin();
+                match source.open_layer(layer)? {
+                    LayerBytes::Indexed(index) => Ok(index),
+                    LayerBytes::Stream(stream) => whole(stream, working),
+                }
+            }
         })?
     } else {
         match source.open_layer(layer)? {
@@ -219,7 +238,10 @@ fn read_layer(
             LayerBytes::Stream(stream) => {
                 // Nobody vouches for what lies on this machine: it is hashed even if its index is known.
                 let mut unread = Some(stream);
-                let index = known_or(&mut || unread.take().map_or_else(|| Err(Error::broken("read twice")), whole))?;
+                let index = known_or(&mut || match unread.take() {
+                    Some(stream) => whole(stream, Working::begin()),
+                    None => Err(Error::broken("read twice")),
+                })?;
                 if let Some(stream) = unread {
                     prove(layer, watched(stream))?;
                 }
@@ -243,10 +265,12 @@ fn stored<'a>(source: &dyn Source, layer: &'a Layer) -> Option<StoredLayer<'a>> 
 /// It is something else.
 pub fn verified(layer: &Layer, index: Arc<LayerIndex>, depth: Depth) -> Result<Arc<LayerIndex>> {
     match (&layer.diff_id, &index.diff_id) {
-        (Some(wanted), Some(actual)) if depth.needs_diff_id(layer) && wanted != actual => Err(Error::broken(format!(
-            "{}: its content has the DiffID {actual}, but the configuration says {wanted}",
-            name(layer)
-        ))),
+        (Some(wanted), Some(actual)) if is_held_to_diff_id(layer, &index, depth) && wanted != actual => {
+            Err(Error::broken(format!(
+                "{}: its content has the DiffID {actual}, but the configuration says {wanted}",
+                name(layer)
+            )))
+        }
         (Some(_), None) if depth == Depth::Verified => {
             Err(Error::broken(format!("{}: the DiffID of its content is not known", name(layer))))
         }
@@ -254,29 +278,64 @@ pub fn verified(layer: &Layer, index: Arc<LayerIndex>, depth: Depth) -> Result<A
     }
 }
 
-/// Fetching and hashing run on a thread of their own, decompressing and indexing here.
+/// The index of a layer, which takes its memory from the run's budget.
 fn index(
     layer: &Layer,
     watched: Watched<'_>,
+    options: ReadOptions<'_>,
+    unpacked: &Unpacked,
+    working: Working,
+    enough: &mut (dyn FnMut(&str) -> bool + Send),
+) -> Result<(LayerIndex, bool)> {
+    let (result, drawn) = within(options.budget, || scanned(layer, watched, options.depth, unpacked, working, enough));
+    result.map(|(index, is_whole)| (index.occupying(drawn), is_whole))
+}
+
+/// Whether the DiffID of a layer that was read counts: it was asked for, or is there for nothing, as that of a layer that is
+/// stored uncompressed.
+#[must_use]
+pub fn is_held_to_diff_id(layer: &Layer, index: &LayerIndex, depth: Depth) -> bool {
+    depth.needs_diff_id(layer) || (index.diff_id.is_some() && index.diff_id == layer.digest)
+}
+
+/// Fetching and hashing run on a thread of their own, decompressing and indexing here.
+fn scanned(
+    layer: &Layer,
+    watched: Watched<'_>,
     depth: Depth,
+    unpacked: &Unpacked,
+    working: Working,
     enough: &mut (dyn FnMut(&str) -> bool + Send),
 ) -> Result<(LayerIndex, bool)> {
     thread::scope(|scope| {
         let (full, chunks) = sync_channel(WAITING);
         let (empty, buffers) = sync_channel(WAITING + 1);
         let algorithm = layer.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
-        let fetch = scope.spawn(move || fetch(watched, algorithm, &full, &buffers));
+        let fetch = scope.spawn(move || fetch(unpacked.stored(watched), algorithm, &full, &buffers));
         let mut chunks = Chunks { chunks, empty, current: Vec::new(), at: 0, failure: None };
         let with_diff_id = depth.needs_diff_id(layer);
-        let opened = match &layer.digest {
-            Some(_) => decompress::open_proven(&mut chunks),
-            None => decompress::open(&mut chunks),
+        let opened = decompress::open_buffered(&mut chunks, working);
+        let result = opened.map_err(layer::Error::Read).and_then(|(compression, tar)| {
+            let tar = unpacked.bounded(tar, compression.cost());
+            let (mut index, is_whole) = scan_until(tar, with_diff_id, unpacked, enough)?;
+            let digest = layer.digest.as_ref().filter(|digest| digest.algorithm() == Algorithm::Sha256);
+            if compression == Compression::None && is_whole && index.diff_id.is_none() {
+                // What is stored is the tar itself.
+                index.diff_id = digest.cloned();
+            }
+            Ok((index, is_whole))
+        });
+        let said = |error: &layer::Error| {
+            let kind = match error {
+                layer::Error::TooLarge(TooLarge::Memory(_)) => ErrorKind::TooMuch,
+                _ => ErrorKind::Broken,
+            };
+            Error::new(kind, format!("{}: {error}", name(layer)))
         };
-        let result = opened.map_err(layer::Error::Read).and_then(|(_, tar)| scan_until(tar, with_diff_id, enough));
         if let Ok((_, false)) = result {
             // Nobody listens to the fetching thread any more, which ends it.
             drop(chunks);
-            return result.map_err(|error| Error::broken(format!("{}: {error}", name(layer))));
+            return result.map_err(|error| said(&error));
         }
         // What a decoder leaves behind still counts for the digest; and a wrong digest explains a broken stream.
         let rest = decompress::drain(&mut chunks).map_err(layer::Error::Read);
@@ -289,8 +348,8 @@ fn index(
         if let Some((digest, bytes)) = fetched {
             verify(layer, &digest, bytes)?;
         }
-        let index = result.map_err(|error| Error::broken(format!("{}: {error}", name(layer))))?;
-        rest.map_err(|error| Error::broken(format!("{}: {error}", name(layer))))?;
+        let index = result.map_err(|error| said(&error))?;
+        rest.map_err(|error| said(&error))?;
         Ok(index)
     })
 }
@@ -349,7 +408,7 @@ type Chunk = io::Result<Vec<u8>>;
 
 /// Reads the stream to its end; gives its digest and size, unless it failed or nobody listens any more.
 fn fetch(
-    mut watched: Watched<'_>,
+    mut watched: impl Read,
     algorithm: Algorithm,
     full: &SyncSender<Chunk>,
     buffers: &Receiver<Vec<u8>>,

@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{Files, Followed, follow, read_document};
 use super::manifest::LARGEST_DOCUMENT;
-use super::{Error, LayerBytes, Result};
+use super::{Error, ErrorKind, LayerBytes, Result};
 #[cfg(feature = "run")]
 use crate::cache::Cache;
 use crate::digest::{Algorithm, Digest, HashingReader};
+use crate::layer::allowance::{Budget, Working, within};
 use crate::layer::decompress::{self, Sniffed, drain, looks_like_layer};
 use crate::layer::path::{join, parent_and_name};
 use crate::layer::tar::{Member, TarReader};
-use crate::layer::{Kind, LayerIndex, scan};
+use crate::layer::unpacked::Unpacked;
+use crate::layer::{self, Kind, LayerIndex, TooLarge, scan_until};
 
 /// How many bytes of documents are kept of one archive.
 const MOST_DOCUMENT_BYTES: u64 = 64 << 20;
@@ -53,11 +55,12 @@ impl Stream {
     ///
     /// # Errors
     /// The stream cannot be read, is no tar, or holds more than any real archive.
-    pub fn read(what: &str, stream: impl Read + Send) -> Result<Self> {
+    pub fn read(what: &str, stream: impl Read + Send, budget: &Arc<Budget>) -> Result<Self> {
         let failed = |error: std::io::Error| Error::from_io(what, error);
-        let (_, stream) = decompress::open(stream).map_err(failed)?;
-        let mut tar = TarReader::new(stream);
-        let mut pass = Pass::new(what);
+        let unpacked = Unpacked::default();
+        let (compression, stream) = decompress::open(unpacked.stored(stream), Working::begin()).map_err(failed)?;
+        let mut tar = TarReader::new(unpacked.bounded(stream, compression.cost()));
+        let mut pass = Pass::new(what, budget, unpacked);
         loop {
             let member = tar.next_member().map_err(|error| match error {
                 crate::layer::Error::Read(error) => failed(error),
@@ -149,6 +152,8 @@ enum Remembered {
 
 struct Pass<'a> {
     what: &'a str,
+    budget: &'a Arc<Budget>,
+    unpacked: Unpacked,
     members: HashMap<String, Kept>,
     document_bytes: u64,
     files: usize,
@@ -159,9 +164,9 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(what: &'a str) -> Self {
+    fn new(what: &'a str, budget: &'a Arc<Budget>, unpacked: Unpacked) -> Self {
         let members = HashMap::new();
-        Self { what, members, document_bytes: 0, files: 0, count: 0, name_bytes: 0, other_bytes: 0 }
+        Self { what, budget, unpacked, members, document_bytes: 0, files: 0, count: 0, name_bytes: 0, other_bytes: 0 }
     }
 
     /// Counts a member.
@@ -232,9 +237,19 @@ impl<'a> Pass<'a> {
     }
 
     fn layer(&mut self, member: &Member, stream: impl Read + Send) -> Result<Kept> {
-        let index = decompress::open(stream).map_err(crate::layer::Error::Read).and_then(|(_, stream)| scan(stream));
+        let scan = || {
+            // Whoever reads the archive has leave for what is in it.
+            let (compression, stream) = decompress::open(stream, Working::within()).map_err(layer::Error::Read)?;
+            let stream = self.unpacked.bounded(stream, compression.cost());
+            scan_until(stream, true, &self.unpacked, |_| false)
+        };
+        let (index, drawn) = within(self.budget, scan);
         match index {
-            Ok(index) => {
+            Err(error @ layer::Error::TooLarge(TooLarge::Memory(_))) => {
+                Err(Error::new(ErrorKind::TooMuch, format!("{}: {}: {error}", self.what, member.path)))
+            }
+            Ok((index, _)) => {
+                let index = index.occupying(drawn);
                 self.files += index.len();
                 if self.files > MOST_FILES {
                     return Err(Error::broken(format!("{} holds more than {MOST_FILES} files", self.what)));

@@ -1,19 +1,31 @@
-//! Bounds the memory that kept indexes take while they are decoded, and after that for as long as they are used.
+//! Bounds the memory of a run: what indexes take while they are made or decoded and for as long as they are used, and what
+//! layers take while they are read.
 //!
-//! A kept index may come from a store that others write to, and a few bytes there can stand for many here. serde gives
-//! a decoder no place for a limit of its own, so the limit belongs to the thread that decodes.
+//! A layer, or a kept index of one, comes from others, and a few bytes there can stand for many here. serde gives a decoder
+//! no place for a limit of its own, so the limit belongs to the thread that works.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// How much a decoder draws from its budget at a time, in bytes.
 const STEP: usize = 64 << 10;
 /// The allowance of a thread that has no budget.
 const UNLIMITED: usize = usize::MAX;
 
-/// Memory that all decoders of a run share.
+/// What the indexes of all layers that are read at a time may take, in bytes: those of the largest real images take half of
+/// it.
+pub const INDEXES: usize = 96 << 20;
+/// What reading one layer takes at most, but for its index and the window of its decoder, in bytes: what is looked into is
+/// kept till its end has come.
+const READING: usize = 24 << 20;
+/// The largest window of a decoder, in bytes: engines take no larger one either.
+pub const LARGEST_WINDOW: usize = 64 << 20;
+/// What all layers that are read at a time may take of these, in bytes.
+const WORKING: usize = READING + LARGEST_WINDOW + (8 << 20);
+
+/// Memory that is shared.
 #[derive(Debug)]
 pub struct Budget {
     left: AtomicUsize,
@@ -66,11 +78,11 @@ impl Drop for Drawn {
 
 /// The allowance that a value occupies. It is no part of the value: all are equal.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Occupied(#[expect(dead_code, reason = "it is held, not read")] Option<Arc<Drawn>>);
+pub(super) struct Occupied(Vec<Arc<Drawn>>);
 
 impl Occupied {
-    pub(super) fn new(drawn: Drawn) -> Self {
-        Self(Some(Arc::new(drawn)))
+    pub(super) fn add(&mut self, drawn: Drawn) {
+        self.0.push(Arc::new(drawn));
     }
 }
 
@@ -90,7 +102,7 @@ thread_local! {
 
 /// The memory that `take` was asked for is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it takes more memory than is left for kept entries")]
+#[error("what has to be known of its files takes more memory than imglint allows itself ({} MiB)", INDEXES >> 20)]
 pub struct UsedUp;
 
 /// Runs `work`, which may [`take`] as much as is left in the budget. Returns its result and what it took.
@@ -142,6 +154,70 @@ pub fn take(bytes: usize) -> Result<(), UsedUp> {
     Ok(())
 }
 
+/// How much this thread may take, as long as no other takes of the same budget.
+pub(super) fn left() -> usize {
+    match LEFT.get() {
+        UNLIMITED => UNLIMITED - 1,
+        left => left + DRAWN.with_borrow(|drawn| drawn.as_ref().map_or(0, |drawn| drawn.budget.left())),
+    }
+}
+
+/// What the layers that are being read take beside their indexes.
+static TAKEN: Mutex<usize> = Mutex::new(0);
+static GIVEN_BACK: Condvar = Condvar::new();
+
+/// Leave to read a layer. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Working(usize);
+
+impl Working {
+    /// Waits until a layer can be read without taking too much memory. Whoever waits holds nothing that others wait for.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self::wait_for(READING)
+    }
+
+    /// For what is read inside of something that is being read: it does not wait, as the other would wait for it.
+    #[must_use]
+    pub fn within() -> Self {
+        Self(usize::MAX)
+    }
+
+    /// Waits for the window of a decoder, too, of at most [`LARGEST_WINDOW`] bytes.
+    pub fn with_window(&mut self, bytes: usize) {
+        let wanted = READING + bytes.min(LARGEST_WINDOW);
+        if wanted > self.0 {
+            // Two that hold something and wait for more would wait for each other.
+            self.give_back();
+            let mut other = Self::wait_for(wanted);
+            self.0 = std::mem::take(&mut other.0);
+        }
+    }
+
+    fn wait_for(bytes: usize) -> Self {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken =
+            GIVEN_BACK.wait_while(taken, |taken| *taken + bytes > WORKING).unwrap_or_else(PoisonError::into_inner);
+        *taken += bytes;
+        Self(bytes)
+    }
+
+    fn give_back(&mut self) {
+        let bytes = std::mem::take(&mut self.0);
+        if bytes == usize::MAX {
+            return;
+        }
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= bytes;
+        GIVEN_BACK.notify_all();
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
 /// Gives back what was taken for something that is not kept.
 pub(super) fn give_back(bytes: usize) {
     let left = LEFT.get();
@@ -171,6 +247,19 @@ mod tests {
         let budget = Budget::new(10);
         let (inner, _) = within(&budget, || take(11));
         assert_eq!((inner, take(usize::MAX - 1)), (Err(UsedUp), Ok(())));
+    }
+
+    #[test]
+    fn layers_with_large_windows_are_read_one_after_the_other() {
+        let mut first = Working::begin();
+        first.with_window(LARGEST_WINDOW);
+        let second = std::thread::spawn(|| {
+            let mut second = Working::begin();
+            second.with_window(usize::MAX);
+            second.0
+        });
+        drop(first);
+        assert_eq!(second.join().unwrap(), READING + LARGEST_WINDOW);
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Decompression of layers and archives: gzip, zstd or nothing, judged by the first bytes and not by a media type.
+//! Decompression of layers and archives, judged by the first bytes and not by a media type.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use bzip2::bufread::MultiBzDecoder;
+use lzma_rust2::XzReader;
 
+use super::allowance::{LARGEST_WINDOW, Working};
 use super::gzip::Members;
+use super::zstd_frames::Frames;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,75 +18,128 @@ pub enum Compression {
     Gzip,
     /// Zstandard (RFC 8878), of one frame or several (zstd:chunked).
     Zstd,
+    /// xz, of one stream or several. Docker and Podman read such layers, containerd does not.
+    Xz,
+    /// bzip2, of one stream or several, which the same engines read.
+    Bzip2,
+}
+
+impl Compression {
+    /// Its name, as people write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+        }
+    }
+
+    /// How much longer decompressing takes than with gzip, about.
+    #[must_use]
+    pub fn cost(self) -> u64 {
+        match self {
+            Self::None | Self::Gzip | Self::Zstd => 1,
+            Self::Xz | Self::Bzip2 => 8,
+        }
+    }
 }
 
 /// How many bytes are moved at a time: as large as the processor's second-level cache likes.
 pub const CHUNK: usize = 256 * 1024;
+/// What an xz decoder takes beside its window, in KiB.
+const XZ_BESIDE: u32 = 256;
 
-/// Opens a stream of any compression. An empty stream is an uncompressed one.
+/// Opens a stream of any compression, with leave to take memory for that. An empty stream is an uncompressed one.
 ///
 /// # Errors
-/// The stream cannot be read, or is compressed in a way that image layers are not (`InvalidData`).
-pub fn open<'a>(stream: impl Read + Send + 'a) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
+/// The stream cannot be read, or there is no memory.
+pub fn open<'a>(
+    stream: impl Read + Send + 'a,
+    working: Working,
+) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
     let mut stream = Sniffed::new(stream)?;
-    let compression = detect(stream.start())?;
+    let compression = detect(stream.start());
     stream.rewind();
-    let reader: Box<dyn Read + Send + 'a> = match compression {
-        Compression::None => Box::new(stream),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, stream))),
-        Compression::Zstd => {
-            Box::new(zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(CHUNK, stream))?)
-        }
-    };
-    Ok((compression, reader))
+    let stream = BufReader::with_capacity(CHUNK, stream);
+    decoder(compression, stream, working).map(|decoder| (compression, decoder))
 }
 
-/// As [`open`], of a stream whose bytes a digest proves: checksums inside it are not looked at. It is told by the bytes
-/// that the stream gives at first.
+/// As [`open`], of a stream that has a buffer. It is told by the bytes that the stream gives at first.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_proven<'a>(mut stream: impl BufRead + Send + 'a) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
-    let compression = detect(stream.fill_buf()?)?;
-    let reader: Box<dyn Read + Send + 'a> = match compression {
-        Compression::None => Box::new(stream),
-        Compression::Gzip => Box::new(Members::new(stream)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(stream)?),
-    };
-    Ok((compression, reader))
+pub fn open_buffered<'a>(
+    mut stream: impl BufRead + Send + 'a,
+    working: Working,
+) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
+    let compression = detect(stream.fill_buf()?);
+    decoder(compression, stream, working).map(|decoder| (compression, decoder))
+}
+
+fn decoder<'a>(
+    compression: Compression,
+    stream: impl BufRead + Send + 'a,
+    mut working: Working,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(Held(stream, working)),
+        Compression::Gzip => Box::new(Held(Members::new(stream), working)),
+        Compression::Zstd => Box::new(Frames::new(stream, working)?),
+        Compression::Xz => {
+            working.with_window(LARGEST_WINDOW);
+            // At most 64 MiB and a bit.
+            let most = (LARGEST_WINDOW >> 10) as u32 + XZ_BESIDE;
+            Box::new(Held(Named(XzReader::new_mem_limit(stream, true, most), "xz"), working))
+        }
+        Compression::Bzip2 => Box::new(Held(Named(MultiBzDecoder::new(stream), "bzip2"), working)),
+    })
+}
+
+/// A stream, and the leave to read it.
+struct Held<R>(R, #[expect(dead_code, reason = "it is held, not read")] Working);
+
+impl<R: Read> Read for Held<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+/// A decoder whose errors do not say what they are about.
+struct Named<R>(R, &'static str);
+
+impl<R: Read> Read for Named<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::Other => error,
+            kind => io::Error::new(kind, format!("its {} stream is broken or cut off: {error}", self.1)),
+        })
+    }
 }
 
 /// Whether these first bytes are those of a compressed stream or of a tar file.
 #[must_use]
 pub fn looks_like_layer(start: &[u8]) -> bool {
-    match detect(start) {
-        Ok(Compression::None) => is_tar_header(start) || (!start.is_empty() && start.iter().all(|&byte| byte == 0)),
-        Ok(_) => true,
-        Err(_) => false,
-    }
+    is_compressed(start) || is_tar_header(start) || (!start.is_empty() && start.iter().all(|&byte| byte == 0))
 }
 
 /// Whether these first bytes are those of a compressed stream.
-///
-/// # Errors
-/// They are those of a compression that image layers do not have (`InvalidData`).
-pub fn is_compressed(start: &[u8]) -> io::Result<bool> {
-    detect(start).map(|compression| compression != Compression::None)
+#[must_use]
+pub fn is_compressed(start: &[u8]) -> bool {
+    detect(start) != Compression::None
 }
 
-fn detect(start: &[u8]) -> io::Result<Compression> {
+fn detect(start: &[u8]) -> Compression {
     match start {
-        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+        [0x1f, 0x8b, ..] => Compression::Gzip,
         // A frame, or a skippable frame before it.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Err(unsupported("xz")),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] if !is_tar_header(start) => Err(unsupported("bzip2")),
-        _ => Ok(Compression::None),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] if !is_tar_header(start) => Compression::Bzip2,
+        _ => Compression::None,
     }
-}
-
-fn unsupported(name: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("it is compressed with {name}, which image layers are not"))
 }
 
 /// Whether the checksum of a tar header holds (POSIX.1-1988 `chksum`: the sum of all bytes, its own field as spaces).
@@ -171,7 +227,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> (Compression, Vec<u8>) {
-        let (compression, mut reader) = open(bytes).unwrap();
+        let (compression, mut reader) = open(bytes, Working::begin()).unwrap();
         let mut out = Vec::new();
         reader.read_to_end(&mut out).unwrap();
         (compression, out)
@@ -194,8 +250,44 @@ mod tests {
     }
 
     #[test]
-    fn other_compressions_are_named() {
-        let error = open(&b"\xfd7zXZ\0"[..]).err().unwrap().to_string();
-        assert!(error.contains("xz"), "{error}");
+    fn several_streams_of_bzip2_are_one() {
+        let bzip2 = |bytes: &[u8]| {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        assert_eq!(read(&[bzip2(b"one "), bzip2(b"two")].concat()), (Compression::Bzip2, b"one two".to_vec()));
+        let whole = bzip2(&[7; 5000]);
+        let (_, mut reader) = open(&whole[..whole.len() - 5], Working::begin()).unwrap();
+        let error = io::copy(&mut reader, &mut io::sink()).unwrap_err().to_string();
+        assert!(error.starts_with("its bzip2 stream is broken or cut off"), "{error}");
+    }
+
+    #[test]
+    fn xz_is_read_and_its_memory_is_bounded() {
+        // What `printf 'one two' | xz --lzma2=dict=4KiB` writes, and the same with a dictionary of 1 GiB.
+        let small = hex(
+            "fd377a585a000004e6d6b4460200210100000000372797d60100066f6e652074776f0000383264958b58237c00011f07162eb8731fb6f37d010000000004595a",
+        );
+        let large = hex(
+            "fd377a585a000004e6d6b44602002101240000005e1fc7f90100066f6e652074776f0000383264958b58237c00011f07162eb8731fb6f37d010000000004595a",
+        );
+        assert_eq!(read(&small), (Compression::Xz, b"one two".to_vec()));
+        assert_eq!(read(&[&small[..], &small].concat()).1, b"one twoone two");
+        assert!(read_error(&large).contains("needed memory too big"));
+        assert!(read_error(&small[..small.len() - 9]).starts_with("its xz stream is broken or cut off"));
+        let mut damaged = small.clone();
+        damaged[30] ^= 1;
+        assert!(read_error(&damaged).starts_with("its xz stream is broken or cut off"));
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
+        text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    }
+
+    fn read_error(bytes: &[u8]) -> String {
+        let (_, mut reader) = open(bytes, Working::begin()).unwrap();
+        io::copy(&mut reader, &mut io::sink()).unwrap_err().to_string()
     }
 }

@@ -21,12 +21,14 @@ mod replay;
 mod scan;
 pub mod tar;
 pub mod toc;
+pub mod unpacked;
 mod wanted;
+mod zstd_frames;
 
 pub use elf::ElfSummary;
 pub use exec_header::NotStarted;
 pub use index::{
-    Child, Detail, EntryRef, Extent, FileCapabilities, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry,
+    Child, Detail, EntryRef, Extent, FileCapabilities, HardLink, IndexBuilder, Kind, LayerIndex, NewEntry, TooLarge,
 };
 pub use libc_mark::LibcMark;
 pub use pe::{PeForm, PeSummary};

@@ -1,12 +1,16 @@
 //! Paths inside an image: relative to its root, without `.`, `..`, doubled or leading slashes.
 
+use std::borrow::Cow;
+
+/// Where characters stand for bytes that are no UTF-8: in a part of Unicode that is left to private use.
+const BYTES: u32 = 0xf700;
+
 /// The path of a tar entry as it would be extracted: relative to the root, which nothing can leave.
 ///
-/// `./usr//bin/../lib` becomes `usr/lib`; the root itself is the empty path. Bytes that are no UTF-8 are replaced:
-/// no file that a rule asks for has such a name.
+/// `./usr//bin/../lib` becomes `usr/lib`; the root itself is the empty path.
 #[must_use]
 pub fn normalise(raw: &[u8]) -> String {
-    let text = String::from_utf8_lossy(raw);
+    let text = text(raw);
     // Most are `./usr/lib/` or `usr/lib`.
     let inner = text.strip_prefix("./").unwrap_or(&text);
     let inner = inner.strip_suffix('/').unwrap_or(inner);
@@ -14,6 +18,43 @@ pub fn normalise(raw: &[u8]) -> String {
         return inner.to_owned();
     }
     join("", &text)
+}
+
+/// A path as text. Names are bytes: each that is no UTF-8 becomes a character of its own, so that no two names are one.
+#[must_use]
+pub fn text(raw: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(raw) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(raw.len() * 2);
+    for chunk in raw.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().filter_map(|&byte| char::from_u32(BYTES + u32::from(byte))));
+    }
+    Cow::Owned(text)
+}
+
+/// A path without needless dots and slashes, but with the ones that it begins with (Go, `path/filepath.Clean`).
+#[must_use]
+pub fn cleaned(raw: &[u8]) -> Vec<u8> {
+    let is_absolute = raw.starts_with(b"/");
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in raw.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if parts.last().is_some_and(|last| *last != b"..") => drop(parts.pop()),
+            b".." if is_absolute => {}
+            name => parts.push(name),
+        }
+    }
+    let path = parts.join(&b'/');
+    if is_absolute {
+        [b"/", &path[..]].concat()
+    } else if path.is_empty() {
+        b".".to_vec()
+    } else {
+        path
+    }
 }
 
 /// `path` seen from the folder `base`, lexically: for paths in which no link needs following.
@@ -68,6 +109,29 @@ mod tests {
             ("..", ""),
         ] {
             assert_eq!(normalise(raw.as_bytes()), path, "{raw}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_keep_names_apart() {
+        let names: [&[u8]; 4] = [b"caf\xe8", b"caf\xe9", b"caf\xe9\xe9", "caf\u{fffd}".as_bytes()];
+        let texts: std::collections::BTreeSet<String> = names.iter().map(|name| normalise(name)).collect();
+        assert_eq!(texts.len(), names.len());
+        assert_eq!(normalise("caf\u{e9}".as_bytes()), "caf\u{e9}");
+    }
+
+    #[test]
+    fn a_cleaned_path_keeps_what_it_begins_with() {
+        for (raw, path) in [
+            ("./a//b/../c/", "a/c"),
+            ("/a/", "/a"),
+            ("/../a", "/a"),
+            ("../a/../..", "../.."),
+            ("", "."),
+            ("./", "."),
+            ("//", "/"),
+        ] {
+            assert_eq!(cleaned(raw.as_bytes()), path.as_bytes(), "{raw}");
         }
     }
 

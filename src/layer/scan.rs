@@ -12,11 +12,14 @@ use super::exec_header::not_started;
 use super::hive::{self, LARGEST_HIVE};
 use super::index::{Detail, IndexBuilder, Kind, LayerIndex, NewEntry};
 use super::packages::PackageScanner;
-use super::path::parent_and_name;
+use super::path::{absolute, parent_and_name};
 use super::pe::{self, PeForm, PeSummary};
-use super::tar::{Error, Member, TarReader};
+use super::replay::ALL;
+use super::tar::{Error, Member, TarReader, TooLong};
+use super::unpacked::Unpacked;
 use super::wanted::{is_bash, largest_kept, package_format};
 use crate::digest::{Algorithm, Digest, HashingBeside};
+use crate::printable::excerpt;
 
 /// The longest `#!` line that counts, in bytes (Linux reads 256).
 const LONGEST_INTERPRETER_LINE: usize = 256;
@@ -24,6 +27,8 @@ const LONGEST_INTERPRETER_LINE: usize = 256;
 /// layer: a program may be stored sparse, but a hole costs nothing to write and much to read.
 const LARGEST_SPARSE: u64 = 8 << 20;
 const MOST_SPARSE: u64 = 256 << 20;
+/// The longest path that engines take wherever they keep layers, in bytes: with that folder's it may have 4095.
+const SAFE_PATH: usize = 3900;
 /// The largest loader's cache that is kept, in bytes: the largest real ones have 200 kB.
 const LARGEST_LOADER_CACHE: u64 = 1 << 20;
 
@@ -32,45 +37,63 @@ const LARGEST_LOADER_CACHE: u64 = 1 << 20;
 /// # Errors
 /// The stream cannot be read, is no tar, or is too large.
 pub fn scan(stream: impl Read) -> Result<LayerIndex, Error> {
-    scan_until(stream, true, |_| false).map(|(index, _)| index)
+    scan_until(stream, true, &Unpacked::default(), |_| false).map(|(index, _)| index)
 }
 
 /// As [`scan`], but reads no further than the first member after which `enough`, called with the path of each one, says
 /// so. The second part of the result is whether all was read; if not, the index has no DiffID, and neither if none is
-/// wanted.
+/// wanted. The holes of sparse files count as `unpacked`.
 ///
 /// # Errors
 /// As [`scan`].
 pub fn scan_until(
     stream: impl Read,
     with_diff_id: bool,
+    unpacked: &Unpacked,
     mut enough: impl FnMut(&str) -> bool,
 ) -> Result<(LayerIndex, bool), Error> {
     let mut tar = TarReader::new(Passing::new(stream, with_diff_id));
-    let mut builder = IndexBuilder::default();
-    let mut files = FileScanner::default();
-    let mut sparse_left = MOST_SPARSE;
+    let mut scan = Scan::default();
     while let Some(member) = tar.next_member()? {
-        let mut detail = None;
-        if member.is_sparse {
-            if member.kind == Kind::File && member.size <= LARGEST_SPARSE.min(sparse_left) {
-                sparse_left -= member.size;
-                files.start(&member.path, member.size);
-                files.push(&filled_up(&member, &mut tar)?);
-                detail = files.finish();
-            }
-        } else if member.kind == Kind::File {
-            files.start(&member.path, member.stored);
-            loop {
-                let bytes = tar.chunk()?;
-                if bytes.is_empty() || !files.push(bytes) {
-                    break;
-                }
-            }
-            detail = files.finish();
+        unpacked.take(member.size.saturating_sub(member.stored)).map_err(Error::Read)?;
+        scan.member(&member, &mut tar)?;
+        if enough(&member.path) {
+            let (_, bytes) = tar.into_inner().finish().map_err(Error::Read)?;
+            return Ok((scan.builder.finish(None, bytes)?, false));
         }
+    }
+    let mut stream = tar.into_inner();
+    drain(&mut stream)?;
+    let (diff_id, bytes) = stream.finish().map_err(Error::Read)?;
+    Ok((scan.builder.finish(diff_id, bytes)?, true))
+}
+
+/// A layer while its members pass.
+struct Scan {
+    builder: IndexBuilder,
+    files: FileScanner,
+    sparse_left: u64,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { builder: IndexBuilder::default(), files: FileScanner::default(), sparse_left: MOST_SPARSE }
+    }
+}
+
+impl Scan {
+    fn member<R: Read>(&mut self, member: &Member, tar: &mut TarReader<R>) -> Result<(), Error> {
+        self.look_for_trouble(member);
+        if member.type_flag == b'g' || member.path.is_empty() {
+            return Ok(self.builder.other(member.written.clone().unwrap_or_default())?);
+        }
+        // What cannot be made need not be kept.
+        if member.too_long.is_some() {
+            return Ok(());
+        }
+        let mut detail = self.detail(member, tar)?;
         if let Some(detail) = &mut detail {
-            detail.capabilities = member.capabilities;
+            detail.capabilities = member.attributes.capabilities;
         }
         let new = NewEntry {
             path: &member.path,
@@ -81,16 +104,97 @@ pub fn scan_until(
             size: member.size,
             link: &member.link,
         };
-        builder.add(&new, detail).map_err(Error::TooLarge)?;
-        if enough(&member.path) {
-            let (_, bytes) = tar.into_inner().finish().map_err(Error::Read)?;
-            return Ok((builder.finish(None, bytes), false));
+        let added = if member.is_whiteout_device {
+            self.builder.add_whiteout_device(&new)
+        } else {
+            self.builder.add_written(&new, member.written.clone(), detail)
+        };
+        Ok(added?)
+    }
+
+    fn detail<R: Read>(&mut self, member: &Member, tar: &mut TarReader<R>) -> Result<Option<Detail>, Error> {
+        if member.kind != Kind::File {
+            return Ok(None);
+        }
+        if member.is_sparse {
+            if member.size > LARGEST_SPARSE.min(self.sparse_left) {
+                return Ok(None);
+            }
+            self.sparse_left -= member.size;
+            self.files.start(&member.path, member.size);
+            self.files.push(&filled_up(member, tar)?);
+            return Ok(self.files.finish());
+        }
+        self.files.start(&member.path, member.stored);
+        loop {
+            let bytes = tar.chunk()?;
+            if bytes.is_empty() || !self.files.push(bytes) {
+                return Ok(self.files.finish());
+            }
         }
     }
-    let mut stream = tar.into_inner();
-    drain(&mut stream)?;
-    let (diff_id, bytes) = stream.finish().map_err(Error::Read)?;
-    Ok((builder.finish(diff_id, bytes), true))
+
+    /// Notes what engines refuse of a member by itself, and what they unpack in different ways.
+    fn look_for_trouble(&mut self, member: &Member) {
+        let path = || absolute(&excerpt(&member.path, 200));
+        let builder = &mut self.builder;
+        if !matches!(member.type_flag, b'0'..=b'6' | b'g') {
+            let (kind, number) = (char::from(member.type_flag).escape_default(), member.type_flag);
+            builder.refuse(|| {
+                format!("{} is of type {kind} in the tar: {ALL} (\"unhandled tar header type {number}\")", path())
+            });
+        }
+        match member.too_long {
+            Some(TooLong::Name) => builder
+                .refuse(|| format!("the name of {} has more than 255 bytes: {ALL} (\"file name too long\")", path())),
+            Some(TooLong::Path) => builder
+                .refuse(|| format!("the path {} has more than 4094 bytes: {ALL} (\"file name too long\")", path())),
+            Some(TooLong::Target) => builder.refuse(|| {
+                format!("the target of the link {} has more than 4095 bytes: {ALL} (\"file name too long\")", path())
+            }),
+            None => {}
+        }
+        if member.too_long.is_none() && member.path.len() > SAFE_PATH {
+            builder.dispute(|| {
+                format!(
+                    "the path {} has more than {SAFE_PATH} bytes: whether an engine takes it depends on the folder in which \
+                     it keeps layers",
+                    path()
+                )
+            });
+        }
+        if member.kind == Kind::Symlink && member.link.is_empty() && !member.path.is_empty() {
+            builder.refuse(|| {
+                format!("the symbolic link {} has no target: {ALL} (\"no such file or directory\")", path())
+            });
+        }
+        if member.attributes.has_wrong_capabilities && !member.path.is_empty() {
+            builder.refuse(|| {
+                format!("{} has file capabilities that the kernel does not take: {ALL} (\"invalid argument\")", path())
+            });
+        }
+        if member.attributes.are_too_long {
+            builder.refuse(|| format!("{} has an extended attribute that is too long or has no name: {ALL}", path()));
+        } else if member.attributes.are_large {
+            builder.dispute(|| {
+                format!(
+                    "the extended attributes of {} take more room than ext4 has for them: there engines end with \"no space \
+                     left on device\"",
+                    path()
+                )
+            });
+        }
+        if let Some(name) = &member.attributes.overlay {
+            builder.dispute(|| {
+                format!(
+                    "{} has the attribute {}, which an overlay file system obeys: whether an engine sets it, and what the \
+                     image then holds, depends on the engine and its storage driver",
+                    path(),
+                    excerpt(name, 60)
+                )
+            });
+        }
+    }
 }
 
 /// The layer while it passes.

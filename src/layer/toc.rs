@@ -129,7 +129,7 @@ impl TocHint {
                 io::copy(&mut content, &mut io::sink()).map_err(|error| broken(&error))?;
                 // The tar of the layer has it as its last member.
                 let new = NewEntry { mode: member.mode, size: member.size, ..entry(STARGZ_NAME, Kind::File) };
-                files.builder.add(&new, None)?;
+                files.builder.add(&new, None).map_err(|error| error.to_string())?;
                 content.finish().0
             }
         };
@@ -212,7 +212,7 @@ impl Files {
             other => return Err(format!("{:?} is no type of a file", crate::printable::excerpt(other, 40))),
         };
         // As written, which is what tars are held to.
-        if listed.name.len().max(listed.link_name.len()) > LONGEST_PATH as usize {
+        if listed.name.len().max(listed.link_name.len()) > LONGEST_PATH {
             return Err(format!("a path is longer than {LONGEST_PATH} bytes"));
         }
         let link =
@@ -233,12 +233,12 @@ impl Files {
                 scanner.finish()
             };
             let detail = if kind == Kind::File { empty(&mut self.scanner) } else { None };
-            return self.builder.add(&new, detail);
+            return self.builder.add(&new, detail).map_err(|error| error.to_string());
         }
         if self.is_stargz {
             self.starts.push(listed.offset);
         }
-        let Some(number) = self.builder.add_unread(&new)? else { return Ok(()) };
+        let Some(number) = self.builder.add_unread(&new).map_err(|error| error.to_string())? else { return Ok(()) };
         let sha256 = sha256(&listed.digest).ok_or_else(|| format!("{path} has no digest"))?;
         // Of eStargz the end is known when all starts are; till then it is where the last piece starts.
         let end = if self.is_stargz { listed.offset } else { listed.end_offset };

@@ -230,17 +230,41 @@ pub struct LayerReport {
     /// How much of it was read.
     #[serde(default)]
     pub read: LayerRead,
+    /// Whether its table of contents was believed (`--trust-toc`), at which engines do not look.
+    #[serde(default)]
+    pub table_trusted: bool,
+    /// Whether its content has the DiffID that the configuration names, without which engines refuse it
+    /// (`--verify-layers`).
+    #[serde(default)]
+    pub diff_id_verified: bool,
+}
+
+/// What reading did with a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerReading {
+    /// How much of it was read.
+    pub read: LayerRead,
+    /// Whether its table of contents was believed.
+    pub table_trusted: bool,
+    /// Whether its DiffID was verified.
+    pub diff_id_verified: bool,
+}
+
+impl From<LayerRead> for LayerReading {
+    fn from(read: LayerRead) -> Self {
+        Self { read, ..Self::default() }
+    }
 }
 
 /// How much of a layer was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerRead {
-    /// All that it holds is known: it is what its digest says, or its table of contents and the files that were asked for
-    /// are what their digests say.
+    /// All: it is what its digest says.
     #[default]
     Whole,
-    /// Its start, as far as it was needed; its digest could not be verified.
+    /// Its start, as far as it was needed, or its table of contents and the files that were asked for (`--trust-toc`): its
+    /// digest could not be verified.
     Part,
     /// Nothing.
     None,
@@ -300,9 +324,9 @@ impl Report {
 }
 
 impl ImageReport {
-    /// What is reported of an image; `read` says how much of each layer was read, and `sizes` what that told.
+    /// What is reported of an image; `read` says what was done with each layer, and `sizes` what that told.
     #[must_use]
-    pub fn new(reference: &str, source: SourceKind, image: &Image, read: &[LayerRead], sizes: &SizeFacts) -> Self {
+    pub fn new(reference: &str, source: SourceKind, image: &Image, read: &[LayerReading], sizes: &SizeFacts) -> Self {
         let uncompressed = sizes.uncompressed_bytes.known().copied();
         Self {
             reference: reference.to_owned(),
@@ -328,7 +352,9 @@ impl ImageReport {
                     media_type: Some(layer.media_type.clone()).filter(|text| !text.is_empty()),
                     bytes: layer.bytes,
                     created_by: layer.created_by.clone(),
-                    read: *read,
+                    read: read.read,
+                    table_trusted: read.table_trusted,
+                    diff_id_verified: read.diff_id_verified,
                 })
                 .collect(),
         }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use super::terms::{about, counts, headline, made_by, place, severity_word, size, verdict_mark, verdict_word};
-use super::{ImageReport, ImageResult, LayerRead, Report, ReportedFinding, known, run, steps, windows};
+use super::{ImageReport, ImageResult, LayerRead, LayerReport, Report, ReportedFinding, known, run, steps, windows};
 use crate::printable::printable;
 use crate::verdict::{Evidence, Outcome, Severity, Verdict};
 
@@ -103,6 +103,7 @@ impl Page {
         } else {
             self.fetched(&result.image);
         }
+        self.unproven(&result.image);
         let mut fixes: Vec<(&str, &str)> = Vec::new();
         for finding in &result.findings {
             self.out.push('\n');
@@ -152,6 +153,22 @@ impl Page {
             && fetched < stored
         {
             self.line(format_args!("  {DIM}{} of {} fetched{DIM:#}", size(fetched), size(stored)));
+        }
+    }
+
+    /// What was believed of layers that engines do not believe.
+    fn unproven(&mut self, image: &ImageReport) {
+        let by_table = image.layers.iter().filter(|layer| layer.table_trusted).count();
+        if by_table > 0 {
+            let layers = if by_table == 1 { "1 layer was".to_owned() } else { format!("{by_table} layers were") };
+            self.line(format_args!(
+                "  {DIM}{layers} read by the table of contents (--trust-toc), at which engines do not look{DIM:#}"
+            ));
+        }
+        let is_open =
+            |layer: &&LayerReport| layer.diff_id.is_some() && layer.read == LayerRead::Whole && !layer.diff_id_verified;
+        if image.layers.iter().any(|layer| is_open(&layer)) {
+            self.line(format_args!("  {DIM}DiffIDs not verified (--verify-layers does it, as engines do){DIM:#}"));
         }
     }
 

@@ -170,6 +170,12 @@ impl Rootfs {
         Self { layers, own: self.own, asked: Arc::clone(&self.asked), known: LookUps::default() }
     }
 
+    /// What engines unpack in different ways, by layer.
+    pub fn disputed(&self) -> impl Iterator<Item = (usize, &str)> {
+        let own = self.layers.iter().take(self.own).enumerate();
+        own.flat_map(|(number, layer)| layer.index.disputed().iter().map(move |statement| (number, statement.as_str())))
+    }
+
     /// How many bytes each layer has uncompressed, where that is known.
     pub fn bytes_of_layers(&self) -> impl Iterator<Item = Option<u64>> {
         self.layers.iter().map(|layer| layer.index.bytes)

@@ -74,8 +74,7 @@ impl Rootfs {
 
     /// Whether a layer hides what lower layers have below a folder.
     fn hides(&self, layer: usize, folder: &str) -> bool {
-        let index = &self.layers[layer].index;
-        if folder.is_empty() { index.is_opaque("") } else { hides(index, folder) }
+        !folder.is_empty() && hides(&self.layers[layer].index, folder)
     }
 
     /// Whether it does so by what it does to a folder above.

@@ -19,7 +19,7 @@ fn layer(lines: &str) -> StackedLayer {
         let link = words.next().unwrap_or_default();
         builder.add(&NewEntry { path, kind, mode: 0o755, uid: 0, gid: 0, size: number as u64, link }, None).unwrap();
     }
-    StackedLayer { index: Arc::new(builder.finish(None, 0)), instruction: Some(format!("RUN {lines}")) }
+    StackedLayer { index: Arc::new(builder.finish(None, 0).unwrap()), instruction: Some(format!("RUN {lines}")) }
 }
 
 fn stack(layers: &[&str]) -> Rootfs {
@@ -137,7 +137,8 @@ fn permissions_are_those_of_the_user_and_of_the_folders_above() {
     add("open/file", Kind::File, 0o640, 0);
     add("closed", Kind::Directory, 0o700, 0);
     add("closed/file", Kind::File, 0o777, 0);
-    let rootfs = Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0)), instruction: None }]);
+    let rootfs =
+        Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0).unwrap()), instruction: None }]);
     let may =
         |uid, gid, access, path| rootfs.may(Account { uid, gid, groups: &[] }, access, &rootfs.find(path).unwrap());
     assert!(may(1, Some(7), Access::Read, "open/file") && !may(1, Some(8), Access::Read, "open/file"));

@@ -404,7 +404,8 @@ mod tests {
             let detail = Detail { interpreter_line: Some(path.to_owned()), ..Detail::default() };
             builder.add(&new, Some(detail)).unwrap();
         }
-        WindowsLayer { index: Some(Arc::new(builder.finish(None, 0))), is_whole: true, ..WindowsLayer::default() }
+        let index = Some(Arc::new(builder.finish(None, 0).unwrap()));
+        WindowsLayer { index, is_whole: true, ..WindowsLayer::default() }
     }
 
     fn drive(layers: Vec<WindowsLayer>) -> WindowsFiles {

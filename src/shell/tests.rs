@@ -20,7 +20,7 @@ fn rootfs(files: &[(&str, &str)]) -> Rootfs {
         let detail = Detail { content: Some(content.as_bytes().to_vec()), ..Detail::default() };
         builder.add(&entry, (kind == Kind::File).then_some(detail)).unwrap();
     }
-    Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0)), instruction: None }])
+    Rootfs::new(vec![StackedLayer { index: Arc::new(builder.finish(None, 0).unwrap()), instruction: None }])
 }
 
 fn reading(dialect: Dialect, first: &str, files: &[(&str, &str)]) -> Reading {

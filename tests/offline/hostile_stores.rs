@@ -319,7 +319,7 @@ fn large_index(number: usize) -> LayerIndex {
         let new = NewEntry { path: &path, kind: Kind::File, mode: 0o644, uid: 0, gid: 0, size: 1, link: "" };
         builder.add(&new, None).unwrap();
     }
-    builder.finish(None, 1)
+    builder.finish(None, 1).unwrap()
 }
 
 #[cfg(target_os = "linux")]

@@ -1,4 +1,5 @@
-//! Layers with a table of contents: only the files that are asked for are fetched, and the verdict is the same.
+//! Layers with a table of contents: with `--trust-toc` only the files that are asked for are fetched, and the verdict is the
+//! same.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -94,6 +95,44 @@ fn check(server: &LyingRegistry, cache: Option<&Path>, arguments: &[&str]) -> (R
     fetched(command.args(["check", "--report", "json", &image]).args(arguments))
 }
 
+/// As [`check`] by tables of contents.
+fn trusting(server: &LyingRegistry, cache: Option<&Path>, arguments: &[&str]) -> (Run, u64) {
+    check(server, cache, &[arguments, &["--trust-toc"]].concat())
+}
+
+/// The result, but for how much of the layers was read.
+fn judged(run: &Run) -> Value {
+    let mut result = run.result();
+    result["image"]["layers"].as_array_mut().unwrap().iter_mut().for_each(|layer| {
+        for key in ["read", "table_trusted", "diff_id_verified"] {
+            layer[key] = Value::Null;
+        }
+    });
+    result
+}
+
+fn read_of_layers(run: &Run) -> Vec<Value> {
+    run.result()["image"]["layers"].as_array().unwrap().iter().map(|layer| layer["read"].clone()).collect()
+}
+
+#[test]
+fn tables_of_contents_are_believed_only_on_request() {
+    for form in FORMS {
+        let layers = layers(form, |table| {
+            table["entries"].as_array_mut().unwrap().retain(|entry| entry["name"] != "bin/bash");
+        });
+        let server = registry(&layers, true);
+        let (whole, bytes) = check(&server, None, &[]);
+        let (lied, _) = trusting(&server, None, &[]);
+        assert!(bytes >= stored(&layers) && read_of_layers(&whole) == ["whole", "whole"], "{form:?}");
+        assert_eq!(read_of_layers(&lied), ["part", "part"], "the report says so");
+        assert!(lied.result()["findings"] != whole.result()["findings"], "{form:?}");
+        let image = format!("docker://{}/lazy:1", server.host());
+        let text = fetched(program().args(["check", "--trust-toc", &image])).0.stdout;
+        assert!(text.contains("2 layers were read by the table of contents (--trust-toc)"), "{text}");
+    }
+}
+
 /// How many bytes the layers have as stored.
 fn stored(layers: &[LazyLayer]) -> u64 {
     layers.iter().map(|layer| layer.stored.len() as u64).sum()
@@ -107,9 +146,9 @@ fn what_nobody_asks_for_is_not_fetched_and_the_report_is_the_same() {
         let (whole, bytes) = check(&server, None, &["--verify-layers"]);
         assert!(bytes >= stored(&layers), "{form:?}");
         for jobs in ["1", "8"] {
-            let (part, bytes) = check(&server, None, &["--jobs", jobs]);
+            let (part, bytes) = trusting(&server, None, &["--jobs", jobs]);
             assert!(bytes < 1 << 20, "{form:?}: {bytes} of {} bytes: {}", stored(&layers), part.stderr);
-            assert!(part.result() == whole.result(), "{form:?}");
+            assert!(judged(&part) == judged(&whole), "{form:?}");
         }
     }
 }
@@ -121,18 +160,18 @@ fn what_was_fetched_is_not_fetched_again() {
         let server = registry(&layers, true);
         let cache = tempfile::tempdir().unwrap();
         let blobs = || server.seen().iter().filter(|seen| seen.part().is_some()).count();
-        let (cold, _) = check(&server, Some(cache.path()), &[]);
+        let (cold, _) = trusting(&server, Some(cache.path()), &[]);
         let asked = blobs();
         assert!(asked > 0);
-        let (warm, _) = check(&server, Some(cache.path()), &[]);
+        let (warm, _) = trusting(&server, Some(cache.path()), &[]);
         assert_eq!(blobs(), asked, "{form:?}");
-        assert!(warm.result() == cold.result());
+        assert!(warm.result() == cold.result() && read_of_layers(&cold) == ["part", "part"]);
         // What is fetched whole serves those as well who ask for a part only.
         let (whole, bytes) = check(&server, Some(cache.path()), &["--verify-layers"]);
         assert!(bytes >= stored(&layers), "{form:?}");
-        let (again, bytes) = check(&server, Some(cache.path()), &[]);
+        let (again, bytes) = trusting(&server, Some(cache.path()), &[]);
         assert!(bytes < 10_000, "{form:?}: {bytes}");
-        assert!(whole.result() == cold.result() && again.result() == cold.result());
+        assert!(judged(&whole) == judged(&cold) && again.result() == cold.result());
     }
 }
 
@@ -149,11 +188,11 @@ fn a_table_counts_only_for_those_who_name_it() {
         lie.stored.resize(right.stored.len(), 0);
     }
     let cache = tempfile::tempdir().unwrap();
-    let (lied, _) = check(&registry(&lie, true), Some(cache.path()), &[]);
+    let (lied, _) = trusting(&registry(&lie, true), Some(cache.path()), &[]);
     let without = right.clone().map(|layer| LazyLayer { annotations: json!({}), ..layer });
     for honest in [right, without] {
         let server = registry(&honest, true);
-        let run = |cache| check(&server, cache, &[]).0.result();
+        let run = |cache| trusting(&server, cache, &[]).0.result();
         assert!(run(Some(cache.path())) == run(None));
         assert!(run(None)["findings"] != lied.result()["findings"], "the lie said nothing else");
     }
@@ -174,9 +213,9 @@ fn layers_with_files_behind_links_are_fetched_whole() {
         let [base, _] = layers(form, |_| {});
         let layers = [base, form.layer(&members, |_| {})];
         let server = registry(&layers, true);
-        let ((part, bytes), (whole, _)) = (check(&server, None, &[]), check(&server, None, &["--verify-layers"]));
+        let ((part, bytes), (whole, _)) = (trusting(&server, None, &[]), check(&server, None, &["--verify-layers"]));
         assert!(bytes > layers[1].stored.len() as u64 && bytes < stored(&layers), "{form:?}: {bytes}");
-        assert!(part.result() == whole.result(), "{form:?}");
+        assert!(judged(&part) == judged(&whole), "{form:?}");
     }
 }
 
@@ -185,9 +224,9 @@ fn a_registry_without_parts_gives_the_whole() {
     for form in FORMS {
         let layers = layers(form, |_| {});
         let server = registry(&layers, false);
-        let (run, bytes) = check(&server, None, &[]);
+        let (run, bytes) = trusting(&server, None, &[]);
         assert!(bytes >= stored(&layers), "{form:?}");
-        assert!(run.result() == check(&server, None, &["--verify-layers"]).0.result());
+        assert!(judged(&run) == judged(&check(&server, None, &["--verify-layers"]).0));
     }
 }
 
@@ -220,7 +259,7 @@ fn a_table_that_is_not_right_is_not_believed() {
         let (right, _) = check(&registry(&layers(form, |_| {}), true), None, &["--verify-layers"]);
         for (what, change) in &changes {
             let layers = layers(form, change);
-            let (run, bytes) = check(&registry(&layers, true), None, &[]);
+            let (run, bytes) = trusting(&registry(&layers, true), None, &[]);
             assert!(bytes >= layers[0].stored.len() as u64, "{form:?}, {what}: {bytes}");
             assert_eq!(findings(&run), findings(&right), "{form:?}, {what}");
         }
@@ -230,7 +269,7 @@ fn a_table_that_is_not_right_is_not_believed() {
                 *annotation = json!(other);
             }
         }
-        let (run, bytes) = check(&registry(&layers, true), None, &[]);
+        let (run, bytes) = trusting(&registry(&layers, true), None, &[]);
         assert!(bytes >= stored(&layers), "{form:?}: not the manifest's table");
         assert_eq!(findings(&run), findings(&right));
     }

@@ -29,6 +29,7 @@ mod memory;
 mod programs;
 #[cfg(unix)]
 mod recipes;
+mod refusals;
 mod registry;
 mod rules;
 mod shared_images;

@@ -3,15 +3,18 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::elf::{self, Elf};
 use crate::support::tars::{Member, header};
 use imglint::digest::{Algorithm, Digest, Hasher};
+use serde_json::json;
 
-/// What the program may take at its peak.
+/// What the program may take at its peak for images as they are.
 const MOST: u64 = 100 << 20;
+/// And for any image, whatever it is made for and however many layers are read at a time.
+const MOST_OF_ALL: u64 = 256 << 20;
 
 /// Passes bytes on and hashes them.
 struct Hashing<W> {
@@ -41,6 +44,21 @@ impl<W: Write> Write for Hashing<W> {
 
 /// An image layout in `folder` with one gzip layer, which `write` writes; gives the layer's two sizes.
 fn layout(folder: &Path, level: u32, write: impl FnOnce(&mut dyn Write)) -> (u64, u64) {
+    let layer = gzip_layer(folder, level, write);
+    let sizes = (layer.packed, layer.unpacked);
+    layout_of(folder, &[layer]);
+    sizes
+}
+
+/// A layer in a layout.
+struct Layer {
+    diff_id: Digest,
+    digest: Digest,
+    packed: u64,
+    unpacked: u64,
+}
+
+fn gzip_layer(folder: &Path, level: u32, write: impl FnOnce(&mut dyn Write)) -> Layer {
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
     let file = Hashing::new(BufWriter::new(File::create(blobs.join("layer")).unwrap()));
@@ -50,36 +68,58 @@ fn layout(folder: &Path, level: u32, write: impl FnOnce(&mut dyn Write)) -> (u64
     let (diff_id, unpacked) = (tar.hasher.finish(), tar.bytes);
     let mut file = tar.to.finish().unwrap();
     file.flush().unwrap();
-    let (layer, packed) = (file.hasher.finish(), file.bytes);
-    fs::rename(blobs.join("layer"), blobs.join(layer.hex())).unwrap();
+    let (digest, packed) = (file.hasher.finish(), file.bytes);
+    fs::rename(blobs.join("layer"), blobs.join(digest.hex())).unwrap();
+    Layer { diff_id, digest, packed, unpacked }
+}
+
+/// A layer of these bytes, as they are.
+fn stored_layer(folder: &Path, tar: &[u8], stored: &[u8]) -> Layer {
+    let digest = Digest::of(stored);
+    fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
+    fs::write(folder.join("blobs/sha256").join(digest.hex()), stored).unwrap();
+    Layer { diff_id: Digest::of(tar), digest, packed: stored.len() as u64, unpacked: tar.len() as u64 }
+}
+
+/// Makes an image of layers.
+fn layout_of(folder: &Path, layers: &[Layer]) {
     let blob = |text: String| {
         let digest = Digest::of(text.as_bytes());
-        fs::write(blobs.join(digest.hex()), &text).unwrap();
-        format!(r#""digest":"{digest}","size":{}"#, text.len())
+        fs::write(folder.join("blobs/sha256").join(digest.hex()), &text).unwrap();
+        json!({"digest": digest, "size": text.len(), "mediaType": "application/vnd.oci.image.manifest.v1+json"})
     };
-    let config = blob(format!(
-        r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
-    ));
-    let manifest = blob(format!(
-        r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json",{config}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"{layer}","size":{packed}}}]}}"#
-    ));
-    let index = format!(
-        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json",{manifest}}}]}}"#
-    );
-    fs::write(folder.join("index.json"), index).unwrap();
+    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.diff_id).collect();
+    let config = json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let mut config = blob(config.to_string());
+    config["mediaType"] = json!("application/vnd.oci.image.config.v1+json");
+    let described = layers.iter().map(|layer| {
+        json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer.digest, "size": layer.packed})
+    });
+    let described: Vec<_> = described.collect();
+    let manifest = blob(json!({"schemaVersion": 2, "config": config, "layers": described}).to_string());
+    fs::write(folder.join("index.json"), json!({"schemaVersion": 2, "manifests": [manifest]}).to_string()).unwrap();
     fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    (packed, unpacked)
 }
 
 /// Runs imglint on the layout; gives what it prints and its peak of resident memory in bytes.
-fn peak(what: &str, folder: &Path, (packed, unpacked): (u64, u64)) -> (String, u64) {
+fn peak(what: &str, folder: &Path, sizes: (u64, u64)) -> (String, u64) {
+    let (exit, output, peak) = peak_of(what, folder, sizes, &[]);
+    assert!(exit.success(), "{what}: {exit}: {output}");
+    (output, peak)
+}
+
+/// As [`peak`], however it ends.
+fn peak_of(what: &str, folder: &Path, (packed, unpacked): (u64, u64), arguments: &[&str]) -> (ExitStatus, String, u64) {
     let start = Instant::now();
     let output = tempfile::NamedTempFile::new().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_imglint"))
         .arg("facts")
         .arg(format!("oci:{}", folder.display()))
+        .args(arguments)
+        .env("IMGLINT_NO_CACHE", "true")
         .stdin(Stdio::null())
         .stdout(output.reopen().unwrap())
+        .stderr(output.reopen().unwrap())
         .spawn()
         .unwrap();
     let status = format!("/proc/{}/status", child.id());
@@ -95,7 +135,6 @@ fn peak(what: &str, folder: &Path, (packed, unpacked): (u64, u64)) -> (String, u
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    assert!(exit.success(), "{what}: {exit}");
     let seconds = start.elapsed().as_secs_f64();
     println!(
         "{what}: {} MB that unpack to {} MB, peak {} MB, {seconds:.1} s",
@@ -103,7 +142,7 @@ fn peak(what: &str, folder: &Path, (packed, unpacked): (u64, u64)) -> (String, u
         unpacked >> 20,
         peak >> 20
     );
-    (fs::read_to_string(output.path()).unwrap(), peak)
+    (exit, fs::read_to_string(output.path()).unwrap(), peak)
 }
 
 #[test]
@@ -160,5 +199,75 @@ fn half_a_million_small_files_are_read_in_less_than_100_mb() {
         }
     });
     let (_, peak) = peak("small files", folder.path(), sizes);
+    assert!(peak < MOST, "{peak} bytes");
+}
+
+#[test]
+fn what_is_kept_of_all_layers_together_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = vec![b'#'; 64 << 10];
+    let layers: Vec<Layer> = (0..10)
+        .map(|layer| {
+            gzip_layer(folder.path(), 6, |tar| {
+                for file in 0..700 {
+                    tar.write_all(&Member::file(&format!("etc/profile.d/{layer}-{file}.sh"), &script).bytes()).unwrap();
+                }
+            })
+        })
+        .collect();
+    layout_of(folder.path(), &layers);
+    for jobs in ["1", "16"] {
+        let (exit, output, peak) = peak_of("start-up files", folder.path(), (0, 0), &["--jobs", jobs]);
+        assert!(exit.code() == Some(2) && output.contains("takes more memory than imglint allows itself"), "{output}");
+        assert!(peak < MOST_OF_ALL, "{peak} bytes");
+    }
+}
+
+#[test]
+fn names_take_no_more_memory_than_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let sizes = layout(folder.path(), 6, |tar| {
+        for number in 0..700_000 {
+            let path = format!("usr/share/{}/{number}", "n".repeat(70));
+            tar.write_all(&header(path.as_bytes(), b'0', 0, 0o644, b"")).unwrap();
+        }
+    });
+    let (exit, output, peak) = peak_of("names", folder.path(), sizes, &[]);
+    assert!(exit.code() == Some(2) && output.contains("takes more memory than imglint allows itself"), "{output}");
+    assert!(peak < MOST_OF_ALL, "{peak} bytes");
+}
+
+#[test]
+fn windows_of_decoders_are_not_had_all_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let layers: Vec<Layer> = (0..12_u8)
+        .map(|layer| {
+            let tar = [Member::file("zeros", &vec![layer; 66 << 20]).bytes(), vec![0; 1024]].concat();
+            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.set_parameter(zstd::stream::raw::CParameter::WindowLog(26)).unwrap();
+            encoder.write_all(&tar).unwrap();
+            stored_layer(folder.path(), &tar, &encoder.finish().unwrap())
+        })
+        .collect();
+    layout_of(folder.path(), &layers);
+    let (exit, output, peak) = peak_of("windows", folder.path(), (0, 0), &["--jobs", "12"]);
+    assert!(exit.success(), "{output}");
+    assert!(peak < MOST_OF_ALL, "{peak} bytes");
+}
+
+/// How long it takes is bounded by what it may unpack to.
+#[test]
+fn a_layer_that_unpacks_to_far_more_than_an_image_has_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.write_all(&header(b"zeros", b'0', (8 << 30) - 1, 0o644, b"")).unwrap();
+    encoder.do_finish().unwrap();
+    let head = encoder.finish().unwrap();
+    // A frame of 128 MiB of zeros, again and again.
+    let zeros = zstd::encode_all(&vec![0; 128 << 20][..], 1).unwrap();
+    let stored = [head, zeros.repeat(200)].concat();
+    layout_of(folder.path(), &[stored_layer(folder.path(), b"", &stored)]);
+    let (exit, output, peak) = peak_of("a bomb", folder.path(), (0, 0), &[]);
+    assert!(exit.code() == Some(2) && output.contains("unpacks to far more than an image has"), "{output}");
     assert!(peak < MOST, "{peak} bytes");
 }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::layer_model::{self as model, Node, Step, What, apply, children, names};
-use crate::support::tars::Member;
+use crate::support::layer_model::{self as model, Node, Step, What, accepted, apply, children, extract, names, tar_of};
 use imglint::layer::{Kind, scan};
 use imglint::rootfs::{Missing, Rootfs, StackedLayer};
 use proptest::prelude::*;
@@ -32,9 +31,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Layers in which anything may stand in the way of anything.
+/// Layers in which anything may stand in the way of anything, as far as engines take it.
 fn layers() -> impl Strategy<Value = Vec<Vec<Step>>> {
-    prop::collection::vec(prop::collection::vec(step(), 0..9), 1..6).prop_map(numbered)
+    prop::collection::vec(prop::collection::vec(step(), 0..14).prop_map(accepted), 1..6).prop_map(numbered)
 }
 
 /// Layers as builders write them: every path once, sorted, so that folders stand before what is in them.
@@ -73,32 +72,6 @@ fn numbered(mut layers: Vec<Vec<Step>>) -> Vec<Vec<Step>> {
     layers
 }
 
-/// The layer as a tar; `style` is how its paths are written.
-fn tar_of(steps: &[Step], style: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for step in steps {
-        let path = subject(step).join("/");
-        let (kind, link, size, path) = match step {
-            Step::Folder(_) => (b'5', String::new(), 0, format!("{path}/")),
-            Step::File(_, size) => (b'0', String::new(), *size, path),
-            Step::Fifo(_) => (b'6', String::new(), 0, path),
-            Step::Symlink(_, target) => (b'2', target.clone(), 0, path),
-            Step::HardLink(_, target) => (b'1', format!("{}{}", ["", "./", "/"][style], target.join("/")), 0, path),
-            Step::Whiteout(hidden) => {
-                let (name, parent) = hidden.split_last().unwrap();
-                (b'0', String::new(), 0, [parent, &[format!(".wh.{name}")]].concat().join("/"))
-            }
-            Step::Opaque(_) => (b'0', String::new(), 0, format!("{path}/.wh..wh..opq")),
-        };
-        let path = format!("{}{}", ["", "./", "/"][style], path.trim_start_matches('/'));
-        let content = vec![b'x'; size as usize];
-        let member = Member { path: path.as_bytes(), kind, mode: 0o755, link: link.as_bytes(), content: &content };
-        bytes.extend(member.bytes());
-    }
-    bytes.resize(bytes.len() + 1024, 0);
-    bytes
-}
-
 fn rootfs_of(layers: &[Vec<Step>], style: usize) -> Rootfs {
     let stacked = layers.iter().map(|steps| StackedLayer {
         index: Arc::new(scan(tar_of(steps, style).as_slice()).unwrap()),
@@ -127,7 +100,7 @@ fn modelled(tree: &model::Tree, path: &str) -> Said {
         Ok((path, node, links)) => {
             let links = links.into_iter().map(|(path, target)| (path.join("/"), target)).collect();
             let (kind, size, layer) = match node {
-                None | Some(Node { what: What::Nothing | What::Symlink(_), .. }) => (Kind::Directory, 0, 0),
+                None | Some(Node { what: What::Whiteout | What::Symlink(_), .. }) => (Kind::Directory, 0, 0),
                 Some(Node { what: What::Folder, layer, .. }) => (Kind::Directory, 0, layer),
                 Some(Node { what: What::File(size), layer, .. }) => (Kind::File, size, layer),
                 Some(Node { what: What::Fifo, layer, .. }) => (Kind::Special, 0, layer),
@@ -150,7 +123,13 @@ fn read(rootfs: &Rootfs, path: &str) -> Said {
 }
 
 fn agree(layers: &[Vec<Step>], style: usize) -> Result<(), TestCaseError> {
-    let (tree, rootfs) = (apply(layers), rootfs_of(layers, style));
+    for (number, steps) in layers.iter().enumerate() {
+        let index = scan(tar_of(steps, style).as_slice()).unwrap();
+        let refused = index.refused();
+        prop_assert_eq!(refused.is_some(), extract(steps, number).is_none(), "layer {}: {:?}", number, refused);
+    }
+    let Some(tree) = apply(layers) else { return Ok(()) };
+    let rootfs = rootfs_of(layers, style);
     for query in queries() {
         prop_assert_eq!(modelled(&tree, &query), read(&rootfs, &query), "looking up {:?}", query);
         prop_assert_eq!(children(&tree, &query), rootfs.names(&query), "the names in {:?}", query);
@@ -172,8 +151,13 @@ proptest! {
     }
 
     #[test]
-    fn one_layer_full_of_conflicts_is_extracted_as_the_model_says(steps in prop::collection::vec(step(), 0..25)) {
-        agree(&numbered(vec![steps]), 0)?;
+    fn one_layer_full_of_conflicts_is_extracted_as_the_model_says(steps in prop::collection::vec(step(), 0..40)) {
+        agree(&numbered(vec![accepted(steps)]), 0)?;
+    }
+
+    #[test]
+    fn layers_that_engines_refuse_are_refused(steps in prop::collection::vec(step(), 0..6), style in 0..3_usize) {
+        agree(&numbered(vec![steps]), style)?;
     }
 }
 
@@ -183,10 +167,12 @@ fn the_model_itself_knows_whiteouts_links_and_replacements() {
     let file = |path: &str, size| Step::File(names(path), size);
     let tree = apply(&[
         layer(&[file("d/x", 1), file("d/y", 2), Step::Symlink(names("bin"), "d".into()), file("bin/z", 3)]),
-        layer(&[Step::Whiteout(names("d/x")), Step::HardLink(names("h"), names("d/y"))]),
+        layer(&[Step::Whiteout(names("d/x")), file("e", 5), Step::HardLink(names("h"), names("e"))]),
         layer(&[Step::Opaque(names("d")), file("d/new", 4)]),
-    ]);
+    ])
+    .unwrap();
     assert_eq!(children(&tree, "bin"), ["new"]);
-    assert_eq!(modelled(&tree, "h").unwrap().2, 2);
+    assert_eq!(modelled(&tree, "h").unwrap().2, 5);
+    assert!(apply(&[layer(&[file("e", 1)]), layer(&[Step::HardLink(names("h"), names("e"))])]).is_none());
     assert_eq!(modelled(&tree, "d/x"), Err(("absent", "d/x".to_owned())));
 }

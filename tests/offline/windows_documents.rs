@@ -98,7 +98,7 @@ fn real_hives_layers_and_programs_are_read() {
     for entry in fs::read_dir(&layers).unwrap() {
         let path = entry.unwrap().path();
         let file = fs::File::open(&path).unwrap();
-        let (_, tar) = imglint::layer::decompress::open(file).unwrap();
+        let (_, tar) = imglint::layer::decompress::open(file, imglint::layer::allowance::Working::begin()).unwrap();
         let index = imglint::layer::scan(tar).unwrap();
         for entry in index.below("Hives").chain(index.below("Files/Windows")) {
             let Some(detail) = entry.detail() else { continue };

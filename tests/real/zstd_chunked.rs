@@ -30,8 +30,8 @@ fn skopeo_s_zstd_chunked_layers_are_fetched_in_part() {
     let chunked = ["--dest-tls-verify=false", "--format", "oci", "--dest-compress-format", "zstd:chunked"];
     skopeo(&[&chunked[..], &[&format!("dir:{plain}"), &name]].concat());
     let check = |arguments: &[&str]| fetched(program().args(["check", "--report", "json", &name]).args(arguments));
-    let ((part, of_part), (whole, of_whole)) = (check(&[]), check(&["--verify-layers"]));
+    let ((part, of_part), (whole, of_whole)) = (check(&["--trust-toc"]), check(&["--verify-layers"]));
     assert!(of_part + (8 << 20) < of_whole, "{of_part} and {of_whole} bytes");
-    assert!(part.result() == whole.result());
+    assert_eq!(part.result()["findings"], whole.result()["findings"]);
     fs::remove_dir_all(plain).unwrap();
 }

@@ -53,7 +53,7 @@ pub fn with_empty_names(layer: &Digest, bytes: usize, count: usize) -> Vec<u8> {
     let file = NewEntry { path: "a", kind: Kind::File, mode: 0o755, uid: 0, gid: 0, size: 1, link: "" };
     let elf = ElfSummary { needed: vec!["HERE".to_owned()], ..ElfSummary::default() };
     builder.add(&file, Some(Detail { elf: Some(elf), ..Detail::default() })).unwrap();
-    let written = postcard::to_stdvec(&(bytes as u64, builder.finish(None, 1))).unwrap();
+    let written = postcard::to_stdvec(&(bytes as u64, builder.finish(None, 1).unwrap())).unwrap();
     // A list of one text of four letters.
     let list = b"\x01\x04HERE";
     let at = written.windows(list.len()).position(|window| window == list).unwrap();

@@ -1,7 +1,10 @@
-//! A slow, plain model of what layers add up to: every layer extracted entry by entry onto a tree, as engines do it
-//! (image-spec, layer.md). It shares nothing with imglint but the words of its answers.
+//! A slow, plain model of what layers add up to, and of which layers engines refuse: every layer extracted entry by entry
+//! into a folder of its own, and an overlay file system over them, as Docker, containerd and Podman do it. It shares nothing
+//! with imglint but the words of its answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::tars::Member;
 
 /// A path as its names; the root has none.
 pub type Path = Vec<String>;
@@ -25,18 +28,23 @@ pub enum What {
     File(u64),
     Fifo,
     Symlink(String),
-    /// A hard link to nothing: there is no file, but what was there is gone.
-    Nothing,
+    /// The device that hides what lies below.
+    Whiteout,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub what: What,
     pub layer: usize,
-    /// While extracting, nothing is extracted through what a hard link took from the layers below.
-    is_from_below: bool,
-    /// A folder without an entry of its own. What a hard link to such a thing means is nobody's business: engines fail.
-    is_implied: bool,
+    /// Of a folder, whether it hides what lies below.
+    is_opaque: bool,
+}
+
+impl Node {
+    /// Of an engine's file system, in which layers are not told apart.
+    pub fn new(what: What) -> Self {
+        Self { what, layer: 0, is_opaque: false }
+    }
 }
 
 /// A file system: every folder has a node, the root has none.
@@ -56,68 +64,121 @@ pub fn names(path: &str) -> Path {
     path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// Applies one layer after the other.
-pub fn apply(layers: &[Vec<Step>]) -> Tree {
+/// Puts one layer over the other; nothing if engines refuse one.
+pub fn apply(layers: &[Vec<Step>]) -> Option<Tree> {
     let mut tree = Tree::new();
     for (number, steps) in layers.iter().enumerate() {
-        let own = extract(steps, number, &tree);
-        for step in steps {
-            match step {
-                Step::Whiteout(path) => remove(&mut tree, path, true),
-                Step::Opaque(path) => remove(&mut tree, path, false),
-                _ => {}
-            }
-        }
-        merge(&mut tree, own);
+        merge(&mut tree, extract(steps, number)?);
     }
-    tree
+    Some(tree)
 }
 
-/// What one layer holds by itself. `below` is only asked what hard links to other layers name.
-fn extract(steps: &[Step], layer: usize, below: &Tree) -> Tree {
-    let mut own = Tree::new();
+/// As many of these steps as engines take, one after the other.
+pub fn accepted(steps: Vec<Step>) -> Vec<Step> {
+    let mut kept = Vec::new();
     for step in steps {
+        kept.push(step);
+        if extract(&kept, 0).is_none() {
+            kept.pop();
+        }
+    }
+    kept
+}
+
+/// The path of an entry as it stands in the tar.
+pub fn written(step: &Step) -> String {
+    match step {
+        Step::Folder(path)
+        | Step::File(path, _)
+        | Step::Fifo(path)
+        | Step::Symlink(path, _)
+        | Step::HardLink(path, _) => path.join("/"),
+        Step::Whiteout(hidden) => {
+            let (name, parent) = hidden.split_last().unwrap();
+            [parent, &[format!(".wh.{name}")]].concat().join("/")
+        }
+        Step::Opaque(path) => [&path[..], &[".wh..wh..opq".to_owned()]].concat().join("/"),
+    }
+}
+
+/// The layer as a tar; `style` is how its paths are written.
+pub fn tar_of(steps: &[Step], style: usize) -> Vec<u8> {
+    let start = ["", "./", "/"][style];
+    let mut bytes = Vec::new();
+    for step in steps {
+        let (kind, link, size) = match step {
+            Step::Folder(_) => (b'5', String::new(), 0),
+            Step::File(_, size) => (b'0', String::new(), *size),
+            Step::Fifo(_) => (b'6', String::new(), 0),
+            Step::Symlink(_, target) => (b'2', target.clone(), 0),
+            Step::HardLink(_, target) => (b'1', format!("{start}{}", target.join("/")), 0),
+            Step::Whiteout(_) | Step::Opaque(_) => (b'0', String::new(), 0),
+        };
+        let path = format!("{start}{}{}", written(step), if kind == b'5' { "/" } else { "" });
+        let content = vec![b'x'; size as usize];
+        let member = Member { path: path.as_bytes(), kind, mode: 0o755, link: link.as_bytes(), content: &content };
+        bytes.extend(member.bytes());
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+/// What one layer holds by itself; nothing if engines refuse it.
+pub fn extract(steps: &[Step], layer: usize) -> Option<Tree> {
+    let (mut own, mut seen) = (Tree::new(), BTreeSet::new());
+    for step in steps {
+        if !seen.insert(written(step)) {
+            return None;
+        }
         let (path, what) = match step {
             Step::Folder(path) => (path, What::Folder),
             Step::File(path, size) => (path, What::File(*size)),
             Step::Fifo(path) => (path, What::Fifo),
             Step::Symlink(path, target) => (path, What::Symlink(target.clone())),
-            Step::HardLink(path, _) => (path, What::Nothing),
-            Step::Whiteout(_) | Step::Opaque(_) => continue,
+            Step::HardLink(path, _) | Step::Whiteout(path) => (path, What::Whiteout),
+            Step::Opaque(folder) => {
+                let place = folder_of(&mut own, folder, layer)?;
+                if let Some(node) = own.get_mut(&place) {
+                    node.is_opaque = true;
+                }
+                continue;
+            }
         };
-        let Some(place) = place(&own, path) else { continue };
-        let mut node = Node { what, layer, is_from_below: false, is_implied: false };
-        if let Step::HardLink(_, target) = step {
-            node = hard_linked(&own, below, target).unwrap_or(node);
+        let (name, parent) = path.split_last()?;
+        let mut place = folder_of(&mut own, parent, layer)?;
+        place.push(name.clone());
+        let there = own.get(&place).cloned();
+        if matches!(step, Step::Whiteout(_)) && there.is_some() {
+            return None;
         }
-        for length in 1..place.len() {
-            let folder = Node { what: What::Folder, layer, is_from_below: false, is_implied: true };
-            own.entry(place[..length].to_vec()).or_insert(folder);
+        if what == What::Folder && there.as_ref().is_some_and(|node| node.what == What::Folder) {
+            continue;
         }
-        let is_folder = |node: &Node| node.what == What::Folder;
-        if !(is_folder(&node) && own.get(&place).is_some_and(is_folder)) {
-            remove(&mut own, &place, true);
-        }
-        own.insert(place, node);
+        remove(&mut own, &place, true);
+        let what = match step {
+            Step::HardLink(_, target) => linked(&own, target)?,
+            _ => what,
+        };
+        own.insert(place, Node { what, layer, is_opaque: false });
     }
-    own
+    // At last engines set the times of folders, which have to be there.
+    let mut folders = steps.iter().filter(|step| matches!(step, Step::Folder(_)));
+    folders.all(|step| find(&own, &written(step)).is_ok()).then_some(own)
 }
 
-fn hard_linked(own: &Tree, below: &Tree, target: &Path) -> Option<Node> {
-    let place = place(own, target);
-    let found = match place.as_ref().and_then(|place| own.get(place)) {
-        Some(node) if !node.is_implied => node.clone(),
-        _ => Node { is_from_below: true, ..below.get(&place.unwrap_or_else(|| target.clone()))?.clone() },
-    };
-    (found.what != What::Folder).then_some(found)
+fn linked(own: &Tree, target: &Path) -> Option<What> {
+    let (name, parent) = target.split_last()?;
+    // Links are followed, but nothing is made.
+    let mut place = folder_of(&mut own.clone(), parent, usize::MAX)?;
+    place.push(name.clone());
+    own.get(&place).map(|node| node.what.clone()).filter(|what| *what != What::Folder)
 }
 
-/// Where an entry comes to lie, through the links that are there; nothing if a file is in the way.
-fn place(tree: &Tree, path: &Path) -> Option<Path> {
-    let (name, parent) = path.split_last()?;
-    let mut rest: Vec<String> = parent.iter().rev().cloned().collect();
+/// Where a folder is, which is made if it is not there; nothing if it cannot be.
+fn folder_of(tree: &mut Tree, path: &[String], layer: usize) -> Option<Path> {
+    let mut rest: Vec<(String, bool)> = path.iter().rev().map(|name| (name.clone(), false)).collect();
     let (mut here, mut links) = (Path::new(), 0);
-    while let Some(name) = rest.pop() {
+    while let Some((name, is_of_link)) = rest.pop() {
         if name == "." {
             continue;
         }
@@ -126,21 +187,23 @@ fn place(tree: &Tree, path: &Path) -> Option<Path> {
             continue;
         }
         here.push(name);
-        let Some(node) = tree.get(&here) else { continue };
-        match &node.what {
-            What::Folder => {}
-            What::Symlink(target) if links < 40 && !node.is_from_below => {
+        match tree.get(&here).map(|node| node.what.clone()) {
+            None if is_of_link => return None,
+            None => {
+                tree.insert(here.clone(), Node { what: What::Folder, layer, is_opaque: false });
+            }
+            Some(What::Folder) => {}
+            Some(What::Symlink(target)) if links < 40 => {
                 links += 1;
                 here.pop();
                 if target.starts_with('/') {
                     here.clear();
                 }
-                rest.extend(names(target).into_iter().rev());
+                rest.extend(names(&target).into_iter().rev().map(|name| (name, true)));
             }
-            _ => return None,
+            Some(_) => return None,
         }
     }
-    here.push(name.clone());
     Some(here)
 }
 
@@ -150,8 +213,11 @@ fn merge(tree: &mut Tree, own: Tree) {
         if !(is_folder(&node) && tree.get(&path).is_some_and(is_folder)) {
             remove(tree, &path, true);
         }
-        if node.what != What::Nothing {
-            tree.insert(path, node);
+        if node.is_opaque {
+            remove(tree, &path, false);
+        }
+        if node.what != What::Whiteout {
+            tree.insert(path, Node { is_opaque: false, ..node });
         }
     }
 }

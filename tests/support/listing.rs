@@ -50,7 +50,7 @@ pub fn python(tar: &[u8]) -> Option<(String, Listing)> {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "tarfile failed");
         let words: Vec<&[u8]> = output.stdout.split(|&byte| byte == 0).collect();
-        let text = |at: usize| String::from_utf8_lossy(words[at]).into_owned();
+        let text = |at: usize| imglint::layer::path::text(words[at]).into_owned();
         let mut listing = Listing::new();
         for at in (1..words.len()).step_by(4) {
             let kind = char::from(words[at][0]);

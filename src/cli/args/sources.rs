@@ -48,11 +48,14 @@ pub struct SourceArguments {
     /// Read no layer of an image that manifest and configuration alone show to be incompatible.
     #[arg(long, env = "IMGLINT_FAIL_FAST")]
     pub fail_fast: bool,
-    /// Verify layers as an engine does that pulls them: hold their content against the DiffIDs of the configuration,
-    /// too, and fetch those whole that could be fetched in part (eStargz, zstd:chunked). What a cache has of layers is
-    /// not used.
+    /// Verify layers as an engine does that pulls them: hold their content against the DiffIDs of the configuration, too.
+    /// What a cache has of layers is not used.
     #[arg(long, env = "IMGLINT_VERIFY_LAYERS")]
     pub verify_layers: bool,
+    /// Fetch layers with a table of contents (eStargz, zstd:chunked) in part, by that table. Engines do not look at it:
+    /// an image whose table is not that of its files is judged wrongly.
+    #[arg(long, env = "IMGLINT_TRUST_TOC", conflicts_with = "verify_layers")]
+    pub trust_toc: bool,
     /// Fetch no layer that is larger, such as 500MB: what only it could tell is unknown.
     #[arg(long, value_name = "SIZE", value_parser = size, env = "IMGLINT_MAX_LAYER_FETCH")]
     pub max_layer_fetch: Option<u64>,

@@ -1,6 +1,7 @@
 //! What is kept of the files of one layer, up to a limit.
 
 use super::{Detail, LayerIndex, MOST_KEPT};
+use crate::layer::allowance::{self, UsedUp};
 
 /// The most details that a layer has: one stands for all that are left out.
 pub(super) const MOST_DETAILS: usize = MOST_KEPT / size_of::<Detail>() + 1;
@@ -22,22 +23,26 @@ impl Details {
     }
 
     /// Keeps one more, or only that it is left out; gives its number.
-    pub(super) fn keep(&mut self, detail: Detail) -> u32 {
+    ///
+    /// # Errors
+    /// The run has no memory left for it.
+    pub(super) fn keep(&mut self, detail: Detail) -> Result<u32, UsedUp> {
         let weight = detail.weight();
         let fits = self.weight.saturating_add(weight) <= MOST_KEPT;
         if let Some(number) = self.left_out.filter(|_| !fits) {
-            return number;
+            return Ok(number);
         }
         // There are at most MOST_DETAILS.
         let number = self.list.len() as u32;
         if fits {
+            allowance::take(weight)?;
             self.weight += weight;
             self.list.push(detail);
         } else {
             self.left_out = Some(number);
             self.list.push(Detail { left_out: true, ..Detail::default() });
         }
-        number
+        Ok(number)
     }
 
     pub(super) fn finish(self) -> Vec<Detail> {

@@ -20,7 +20,7 @@ use super::hive::HiveSummary;
 use super::packages::Package;
 use super::pe::PeSummary;
 use crate::digest::Digest;
-pub use builder::IndexBuilder;
+pub use builder::{IndexBuilder, TooLarge};
 pub use search::Child;
 pub use unread::Extent;
 
@@ -41,6 +41,10 @@ pub struct LayerIndex {
     whiteouts: Vec<String>,
     opaque: Vec<String>,
     details: Vec<Detail>,
+    /// Why engines refuse it.
+    refused: Option<String>,
+    /// What engines unpack in different ways.
+    disputed: Vec<String>,
     /// Of a layer that was fetched in part: where content lies that was left where it is, by entry.
     extents: Option<Vec<Extent>>,
     /// The memory that it takes of a budget, if it was kept.
@@ -112,6 +116,14 @@ pub struct FileCapabilities {
 }
 
 impl FileCapabilities {
+    /// Whether the kernel takes such an attribute of a file (Linux, security/commoncap.c, `cap_convert_nscap`): engines end
+    /// with "invalid argument" otherwise.
+    #[must_use]
+    pub fn can_be_set(value: &[u8]) -> bool {
+        let Some(kind) = value.first_chunk().map(|kind| u32::from_le_bytes(*kind)) else { return false };
+        matches!((kind & !1, value.len()), (0x0200_0000, 20) | (0x0300_0000, 24))
+    }
+
     /// Reads the extended attribute `security.capability` (Linux, include/uapi/linux/capability.h, `vfs_cap_data`); nothing
     /// if the kernel would pass over it. Such of another user namespace do not count.
     #[must_use]
@@ -277,8 +289,27 @@ impl<'a> EntryRef<'a> {
 impl LayerIndex {
     /// The same index, which occupies this memory of a budget for as long as it is used.
     #[must_use]
-    pub fn occupying(self, drawn: Drawn) -> Self {
-        Self { occupied: Occupied::new(drawn), ..self }
+    pub fn occupying(mut self, drawn: Drawn) -> Self {
+        self.occupy(drawn);
+        self
+    }
+
+    /// Occupies this memory, too.
+    pub fn occupy(&mut self, drawn: Drawn) {
+        self.occupied.add(drawn);
+    }
+
+    /// Why engines refuse to unpack it on Linux: a statement about the layer. What the index holds then is of no use.
+    #[must_use]
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// What engines and their storage drivers unpack in different ways: statements about the layer, not all of them if
+    /// there are many.
+    #[must_use]
+    pub fn disputed(&self) -> &[String] {
+        &self.disputed
     }
 
     /// The entry at `path`, if this layer has one.

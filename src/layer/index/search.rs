@@ -77,7 +77,7 @@ mod tests {
             let kind = if link.is_empty() { Kind::File } else { Kind::Symlink };
             builder.add(&NewEntry { path, kind, mode: 0, uid: 0, gid: 0, size: 0, link }, None).unwrap();
         }
-        builder.finish(None, 0)
+        builder.finish(None, 0).unwrap()
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod tests {
         builder.add(&entry, None).unwrap();
         builder.add(&NewEntry { path: "b", ..entry.clone() }, None).unwrap();
         builder.add(&NewEntry { path: "c", kind: Kind::HardLink, link: "a", ..entry }, None).unwrap();
-        builder.finish(None, 0)
+        builder.finish(None, 0).unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::builder::{MOST_ENTRIES, MOST_NAME_BYTES};
+use super::builder::{MOST_DISPUTED, MOST_ENTRIES, MOST_NAME_BYTES};
 use super::details::MOST_DETAILS;
 use super::{Detail, Entry, Extent, Kind, LayerIndex};
 use crate::digest::Digest;
@@ -25,6 +25,8 @@ struct Written<'a> {
     whiteouts: &'a [String],
     opaque: &'a [String],
     details: &'a [Detail],
+    refused: &'a Option<String>,
+    disputed: &'a [String],
     extents: &'a Option<Vec<Extent>>,
 }
 
@@ -38,6 +40,8 @@ struct Kept {
     whiteouts: Bounded<String, MOST_ENTRIES>,
     opaque: Bounded<String, MOST_ENTRIES>,
     details: Bounded<Detail, MOST_DETAILS>,
+    refused: Option<String>,
+    disputed: Bounded<String, MOST_DISPUTED>,
     extents: Option<Bounded<Extent, MOST_ENTRIES>>,
 }
 
@@ -77,6 +81,8 @@ impl Serialize for LayerIndex {
             whiteouts: &self.whiteouts,
             opaque: &self.opaque,
             details: &self.details,
+            refused: &self.refused,
+            disputed: &self.disputed,
             extents: &self.extents,
         };
         written.serialize(serializer)
@@ -95,6 +101,8 @@ impl<'de> Deserialize<'de> for LayerIndex {
             whiteouts: kept.whiteouts.0,
             opaque: kept.opaque.0,
             details: kept.details.0,
+            refused: kept.refused,
+            disputed: kept.disputed.0,
             extents: kept.extents.map(|extents| extents.0),
             occupied: Occupied::default(),
         })
@@ -216,7 +224,7 @@ mod tests {
             };
             builder.add(&new, None).unwrap();
         }
-        builder.finish(None, 7)
+        builder.finish(None, 7).unwrap()
     }
 
     #[test]
@@ -246,7 +254,7 @@ mod tests {
             // Each is a name of what the first is a name of.
             builder.add(&NewEntry { path: &format!("b{number}"), link: "a", ..entry.clone() }, None).unwrap();
         }
-        let bytes = postcard::to_stdvec(&builder.finish(None, 0)).unwrap();
+        let bytes = postcard::to_stdvec(&builder.finish(None, 0).unwrap()).unwrap();
         assert!(bytes.len() < 40_000, "{}", bytes.len());
         let index: LayerIndex = postcard::from_bytes(&bytes).unwrap();
         assert!(index.is_sound() && index.names.len() < 20_000);

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::builder::TooLarge;
 use super::details::Details;
 use super::{Detail, IndexBuilder, LayerIndex, NONE, NewEntry, UNREAD};
+use crate::layer::allowance::UsedUp;
 
 /// Where a file's content lies in a layer as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +28,7 @@ impl IndexBuilder {
     ///
     /// # Errors
     /// As [`IndexBuilder::add`].
-    pub fn add_unread(&mut self, new: &NewEntry<'_>) -> Result<Option<u32>, String> {
+    pub fn add_unread(&mut self, new: &NewEntry<'_>) -> Result<Option<u32>, TooLarge> {
         let before = self.entries.len();
         self.add(new, None)?;
         if self.entries.len() == before {
@@ -44,8 +46,8 @@ impl IndexBuilder {
     /// Files lie behind links. What is kept of a file goes by the path that the layer has it by, which is another then.
     pub fn finish_unread(mut self, mut extents: Vec<Extent>) -> Result<LayerIndex, String> {
         let order = self.sorted();
-        if self.is_in_the_way(&order) {
-            return Err("its files lie behind links".to_owned());
+        if self.is_in_the_way(&order) || self.is_odd(&order) {
+            return Err("its entries stand in one another's way".to_owned());
         }
         extents.sort_unstable_by_key(|extent| extent.entry);
         self.extents = Some(extents);
@@ -77,18 +79,22 @@ impl LayerIndex {
 
     /// Takes what was found in files that had not been read: the number of the entry, and what is kept of it. There is
     /// [`room`](Self::room) for all of it.
-    pub fn fill(&mut self, found: Vec<(u32, Option<Detail>)>) {
+    ///
+    /// # Errors
+    /// The run has no memory left for it.
+    pub fn fill(&mut self, found: Vec<(u32, Option<Detail>)>) -> Result<(), UsedUp> {
         let mut details = Details::of(std::mem::take(&mut self.details));
         for (number, detail) in found {
             let Some(entry) = self.entries.get_mut(number as usize).filter(|entry| entry.more == UNREAD) else {
                 continue;
             };
-            entry.more = detail.map_or(NONE, |detail| details.keep(detail));
+            entry.more = detail.map_or(Ok(NONE), |detail| details.keep(detail))?;
         }
         self.details = details.finish();
         let entries = &self.entries;
         if let Some(extents) = &mut self.extents {
             extents.retain(|extent| entries.get(extent.entry as usize).is_some_and(|entry| entry.more == UNREAD));
         }
+        Ok(())
     }
 }
