@@ -24,4 +24,5 @@ mod sources;
 mod starts;
 mod tool_corpus;
 mod tools;
+mod unpacking;
 mod variants;
