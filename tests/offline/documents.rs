@@ -349,8 +349,7 @@ fn files_that_are_no_archive_are_called_what_they_are() {
         (&b"FROM debian:12\nRUN true\n"[..], &["not an image archive", "\"FROM debian:12\"", "build it"][..]),
         (b"PK\x03\x04xxxx", &["not an image archive", "ZIP"]),
         (b"version https://git-lfs.github.com/spec/v1\n", &["Git LFS"]),
-        (b"\xfd7zXZ\0xxxx", &["xz -dc", "| imglint check -"]),
-        (b"BZh91AY", &["bzip2 -dc"]),
+        (b"\x5d\0\0xxxx", &["lzma -dc", "| imglint check -"]),
         (&old, &["before Docker 1.10"]),
     ] {
         let path = folder.path().join("file");
