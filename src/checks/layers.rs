@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::when_known;
-use crate::facts::Facts;
+use crate::facts::{Fact, Facts};
 use crate::verdict::{Answer, Place};
 
 /// `kind = "layer-count"`.
@@ -17,10 +17,15 @@ pub struct LayerCount {
 impl LayerCount {
     pub(super) fn judge(&self, facts: &Facts) -> Answer {
         let (count, most) = (facts.size.layers, self.most);
-        if count <= most {
-            return Answer::pass();
+        let place = Place::field("layers");
+        if count > most {
+            return Answer::fail([place.says(format!("the image has {count} layers, and Docker takes {most}"))]);
         }
-        Answer::fail([Place::field("layers").says(format!("the image has {count} layers, and Docker takes {most}"))])
+        let sizes = [&facts.size.compressed_bytes, &facts.size.uncompressed_bytes];
+        if count == 0 && !sizes.iter().any(|size| matches!(size, Fact::Known(_))) {
+            return Answer::unknown(&place, "how many layers the image has is not known".to_owned());
+        }
+        Answer::pass()
     }
 }
 

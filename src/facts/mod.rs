@@ -6,6 +6,7 @@
 pub mod bash_start;
 pub mod commands;
 pub mod configuration;
+mod disputed;
 mod gather;
 pub mod java;
 mod libc;
@@ -38,6 +39,7 @@ use crate::platform::Platform;
 use crate::tables::System;
 use crate::verdict::Place;
 
+pub use disputed::Disputed;
 pub use gather::{Content, Layers, gather};
 
 /// Something that was looked for: known, or why not.
@@ -210,16 +212,6 @@ pub struct SizeFacts {
     pub uncompressed_bytes: Fact<u64>,
     /// How many layers there are.
     pub layers: usize,
-}
-
-/// Something in a layer that engines unpack in different ways.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Disputed {
-    /// The number of the layer, the base is 0.
-    pub layer: usize,
-    /// What it is.
-    pub statement: String,
 }
 
 /// The identification of the operating system (os-release(5)).

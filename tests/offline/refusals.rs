@@ -162,5 +162,5 @@ fn standard_input_without_end_is_given_up() {
         crate::support::program().args(["check", "--report", "json", "-"]).stdin(fs::File::open("/dev/zero").unwrap()),
     );
     assert_eq!(run.code, 2);
-    assert!(run.stderr.contains("after the end of its tar"), "{}", run.stderr);
+    assert!(run.stderr.contains("does not end 64 MiB after its last member"), "{}", run.stderr);
 }
