@@ -30,8 +30,11 @@ struct Entry {
 impl Entry {
     fn read(json: &mut Json<'_>) -> Read<Self> {
         let mut entry = Self::default();
-        json.fields(&["Config", "RepoTags", "Layers"], |json, key| {
+        json.fields(&["Config", "RepoTags", "Layers", "Parent", "LayerSources"], |json, key| {
             match key {
+                // Not read here, but engines refuse those of another kind.
+                "Parent" => drop(json.text()?),
+                "LayerSources" => drop(json.object(|json, _| json.skip())?),
                 // Tools name members as they wrote them, such as `./x.json`.
                 "Config" => entry.config = normalise(json.text()?.unwrap_or_default().as_bytes()),
                 "RepoTags" => entry.repo_tags = json.texts()?,
@@ -104,9 +107,11 @@ impl DockerArchive {
         };
         if found.iter().any(|number| is_other(&number)) {
             let candidates = list(&mut found.iter().map(|&number| &entries[number]));
+            // Their names may be alike.
+            let positions = found.iter().map(|number| format!("@{number}")).collect::<Vec<_>>().join(", ");
             return Err(Error::not_found(match &self.pick {
                 None => format!("{what} holds several images, say which: {candidates}"),
-                Some(pick) => format!("{what} has several images {pick}, say which: {candidates}"),
+                Some(pick) => format!("{what} has several images {pick}, say which: {candidates} ({positions})"),
             }));
         }
         entries.into_iter().nth(first).ok_or_else(|| Error::not_found(format!("{what} holds no image")))

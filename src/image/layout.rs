@@ -109,7 +109,13 @@ impl Layout {
                 Err(Error::not_found(format!("{what} holds several images, say which: {}", list(several))))
             }
             (Some(pick), several) if !are_one_image(several) => {
-                Err(Error::not_found(format!("{what} has several images {pick}, say which: {}", list(several))))
+                // Their names may be alike.
+                let digests = several.iter().map(|entry| format!("@{}", entry.digest)).collect::<Vec<_>>().join(", ");
+                let digests = excerpt(&digests, 600);
+                Err(Error::not_found(format!(
+                    "{what} has several images {pick}, say which: {} ({digests})",
+                    list(several)
+                )))
             }
             // As they are written: how an entry is chosen depends on what it leaves out.
             _ => Ok(read.iter().map(|(entry, _)| (*entry).clone()).collect()),

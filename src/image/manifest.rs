@@ -235,7 +235,12 @@ pub fn parse(what: &str, media_type: &str, bytes: &[u8]) -> Result<Document> {
             manifests: Vec::new(),
             unreadable: parts.unreadable,
         })),
-        _ => Err(Error::broken(format!("{what} is neither an image manifest nor an index (media type {said:?})"))),
+        _ => {
+            let version = parts.schema_version.filter(|version| *version != 2);
+            let version = version.map_or_else(String::new, |version| format!("schemaVersion {version}, "));
+            let text = format!("{what} is neither an image manifest nor an index ({version}media type {said:?})");
+            Err(Error::broken(text))
+        }
     }
 }
 

@@ -12,18 +12,23 @@ use super::engines::{Engine, LABEL};
 use crate::support::image::{Tar, TestImage};
 use crate::support::{Run, leave_out, program};
 
-/// The user of these tests who is not root.
-const OTHER_USER: u32 = 54321;
+/// The users of these tests who are not root. Runs of other tests are root's, and clean up what root's have left.
+const USERS: [u32; 2] = [54321, 54322];
 
-/// An image whose bash does nothing for a minute; `None` where there is no static busybox.
-fn sleeper() -> Option<TestImage> {
+/// An image whose bash does nothing for minutes; `None` where there is no static busybox. Each test has one of its own,
+/// since engines list the containers of an image under all its names.
+fn sleeper(test: &str) -> Option<TestImage> {
     let Ok(busybox) = std::fs::read("/bin/busybox") else {
         leave_out("a static busybox");
         return None;
     };
     let script = b"#!/bin/busybox sh\nexec /bin/busybox sleep 300\n";
     let tar = Tar::default().file("bin/busybox", 0o755, &busybox).file("bin/bash", 0o755, script);
-    Some(TestImage::like_this_machine(json!({"Env": ["PATH=/bin"]})).unwrap().layer("COPY busybox", &tar))
+    Some(
+        TestImage::like_this_machine(json!({"Env": ["PATH=/bin", format!("TEST={test}")]}))
+            .unwrap()
+            .layer("COPY busybox", &tar),
+    )
 }
 
 /// The ids of the running containers of an image that runs have made.
@@ -116,12 +121,14 @@ fn short(engine: &Engine, image: &str) {
 
 #[test]
 fn labels_of_images_and_names_that_people_give_never_make_a_container_a_run_s() {
-    let (Some(engine), Some(sleeper)) = (Engine::docker(), sleeper()) else { return };
+    let (Some(engine), Some(sleeper)) = (Engine::docker(), sleeper("forged")) else {
+        return;
+    };
     let archive = engine.load(&[(&sleeper, &["imglint/owner-forged:1"])]);
     // What a killed run leaves is known to everybody who may ask the engine.
     let (child, left) = started(&engine, &mut engine.command(&[&archive.given]), "imglint/owner-forged:1");
-    kill(child);
     let found = inspected(&engine, &left);
+    kill(child);
     let (name, labels) = (found["Name"].as_str().unwrap()[1..].to_owned(), &found["Config"]["Labels"]);
     let label = labels["io.imglint.owner"].as_str().unwrap().to_owned();
     assert!(name.starts_with("imglint-run-") && label.ends_with(name.trim_start_matches("imglint-run-")), "{found}");
@@ -148,10 +155,11 @@ fn labels_of_images_and_names_that_people_give_never_make_a_container_a_run_s() 
     // Even the very name is not enough, nor is it with the very label where the image gives it.
     for image in ["imglint/owner-forged:3", "imglint/owner-forged:4"] {
         let (child, left) = started(&engine, &mut engine.command(&[&archive.given]), "imglint/owner-forged:1");
-        kill(child);
         let name = inspected(&engine, &left)["Name"].as_str().unwrap()[1..].to_owned();
         engine.docker_says(&["commit", &left, "imglint/owner-forged:4"]);
-        engine.docker_says(&["rm", "-f", &left]);
+        kill(child);
+        // A run of another test may have removed it by now.
+        let _ = Command::new("docker").args(["-H", &engine.host, "rm", "-f", &left]).output();
         let taken = ByHand::start(&engine, &["--name", &name], image);
         short(&engine, &archive.given);
         assert!(taken.is_untouched(), "{image}");
@@ -160,7 +168,7 @@ fn labels_of_images_and_names_that_people_give_never_make_a_container_a_run_s() 
 
 #[test]
 fn runs_at_the_same_time_leave_each_other_alone() {
-    let Some(sleeper) = sleeper() else { return };
+    let Some(sleeper) = sleeper("at once") else { return };
     for engine in [Engine::docker(), Engine::podman()].into_iter().flatten() {
         let archive = engine.load(&[(&sleeper, &["imglint/owner-at-once:1"])]);
         let long = &mut engine.command(&["--run-timeout", "5m", &archive.given]);
@@ -180,8 +188,8 @@ fn runs_at_the_same_time_leave_each_other_alone() {
     }
 }
 
-/// A run by another user who may ask the engine.
-fn by_other_user(engine: &Engine, folder: &Path, arguments: &[&str]) -> Command {
+/// A run by a user who may ask the engine.
+fn by_user(uid: u32, engine: &Engine, folder: &Path, arguments: &[&str]) -> Command {
     let socket = engine.host.strip_prefix("unix://").unwrap();
     let copy = folder.join("imglint");
     if !copy.exists() {
@@ -193,45 +201,53 @@ fn by_other_user(engine: &Engine, folder: &Path, arguments: &[&str]) -> Command 
     let mut command = Command::new(copy);
     command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir("/");
     command.args(["check", "--run", "--engine", &engine.host]).args(arguments);
-    command.gid(std::fs::metadata(socket).unwrap().gid()).uid(OTHER_USER);
+    command.gid(std::fs::metadata(socket).unwrap().gid()).uid(uid);
     command
 }
 
 #[test]
 fn users_of_one_engine_leave_each_other_alone() {
-    let (Some(engine), Some(sleeper)) = (Engine::docker(), sleeper()) else { return };
+    let (Some(engine), Some(sleeper)) = (Engine::docker(), sleeper("users")) else {
+        return;
+    };
     let archive = engine.load(&[(&sleeper, &["imglint/owner-users:1"])]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image.tar");
     std::fs::copy(&archive.file, &file).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let image = format!("docker-archive:{}", file.display());
-    let other = |arguments: &[&str]| by_other_user(&engine, folder.path(), &[arguments, &[image.as_str()]].concat());
-    let own = || engine.command(&["--run-timeout", "5m", &archive.given]);
+    let [one, other] = USERS.map(|uid| {
+        let (engine, folder, image) = (&engine, folder.path(), image.as_str());
+        move |limit| by_user(uid, engine, folder, &["--run-timeout", limit, image])
+    });
 
     // While both live, and when one is dead: nobody but its user removes what it left.
-    let (first, of_root) = started(&engine, &mut own(), "imglint/owner-users:1");
-    let (second, of_other) = started(&engine, &mut other(&["--run-timeout", "5m"]), "imglint/owner-users:1");
+    let (first, of_one) = started(&engine, &mut one("5m"), "imglint/owner-users:1");
+    let (second, of_other) = started(&engine, &mut other("5m"), "imglint/owner-users:1");
     short(&engine, &archive.given);
-    Run::of(&mut other(&["--run-timeout", "1s"]));
-    assert!(is_there(&engine, &of_root) && is_there(&engine, &of_other), "both live");
+    Run::of(&mut other("1s"));
+    assert!(is_there(&engine, &of_one) && is_there(&engine, &of_other), "both live");
     kill(first);
-    Run::of(&mut other(&["--run-timeout", "1s"]));
-    assert!(is_there(&engine, &of_root), "it is another user's");
     short(&engine, &archive.given);
-    goes(&engine, &of_root);
+    Run::of(&mut other("1s"));
+    assert!(is_there(&engine, &of_one), "it is another user's");
+    Run::of(&mut one("1s"));
+    goes(&engine, &of_one);
     assert!(is_there(&engine, &of_other), "it lives");
     kill(second);
     short(&engine, &archive.given);
+    Run::of(&mut one("1s"));
     assert!(is_there(&engine, &of_other), "it is another user's");
-    Run::of(&mut other(&["--run-timeout", "1s"]));
+    Run::of(&mut other("1s"));
     goes(&engine, &of_other);
-    assert!(!Path::new(&format!("/tmp/imglint-{OTHER_USER}")).exists(), "and nothing is left on this machine");
+    for uid in USERS {
+        assert!(!Path::new(&format!("/tmp/imglint-{uid}")).exists(), "and nothing is left on this machine");
+    }
 }
 
 #[test]
 fn a_killed_run_is_cleaned_up_whatever_the_next_one_s_environment_is() {
-    let Some(sleeper) = sleeper() else { return };
+    let Some(sleeper) = sleeper("killed") else { return };
     for engine in [Engine::docker(), Engine::podman()].into_iter().flatten() {
         let archive = engine.load(&[(&sleeper, &["imglint/owner-killed:1"])]);
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

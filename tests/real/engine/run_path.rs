@@ -105,7 +105,10 @@ fn compare(engine: &Engine, most: usize) {
 /// What one call of imglint says of images that have the same set for them.
 fn results(engine: &Engine, images: &[Image]) -> Vec<Value> {
     let tags: Vec<String> =
-        images.iter().map(|(name, ..)| tag(name).replace("imglint/dotnet-", "imglint/run-path-")).collect();
+        // Images of two corpora may have one name.
+        images.iter().enumerate().map(|(number, (name, ..))| {
+            tag(name).replace("imglint/dotnet-", "imglint/run-path-").replace(":1", &format!(":{number}"))
+        }).collect();
     let tags: Vec<[&str; 1]> = tags.iter().map(|tag| [tag.as_str()]).collect();
     let named: Vec<(&TestImage, &[&str])> =
         images.iter().zip(&tags).map(|((_, image, _), tags)| (image, &tags[..])).collect();
@@ -121,6 +124,7 @@ fn results(engine: &Engine, images: &[Image]) -> Vec<Value> {
 /// How many stages were compared, and those that differ.
 fn differences(result: &Value) -> (usize, Vec<String>) {
     let (run, facts) = (&result["run"], &result["facts"]);
+    assert!(run["stages"].is_array(), "{}: {}", result["given"], result["error"]);
     let program = &facts["programs"][0];
     let bash = &facts["commands"]["bash"]["state"];
     let bash = if bash.is_null() || bash == "missing" || bash == "unusable" { "fail" } else { "pass" };

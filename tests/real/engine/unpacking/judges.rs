@@ -19,6 +19,9 @@ use super::{FOLDERS, PATHS};
 use crate::support::layer_model::{self as model, Node, Tree, What, names};
 use crate::support::tars::{Member, tar};
 
+/// The name under which the image's own PATH is noted with what is at paths.
+pub const PATH: &str = "PATH";
+
 /// What somebody makes of an image.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -78,18 +81,35 @@ impl Judge {
         info["Driver"].as_str().is_some_and(|driver| driver.starts_with("overlay"))
     }
 
+    /// What an archive is loaded as. Podman loses a layer now and then that another image with it is just deleted of.
+    fn load(&self, archive: &[u8]) -> (u16, String) {
+        let mut tries = 0;
+        loop {
+            let (status, answer) = self.ask("POST", "/images/load?quiet=1", "application/x-tar", archive);
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            tries += 1;
+            if tries == 5 || !answer.contains("layer not known") {
+                return (status, answer);
+            }
+        }
+    }
+
     pub fn sees(&self, archive: &[u8], number: u64) -> Seen {
-        let (status, answer) = self.ask("POST", "/images/load?quiet=1", "application/x-tar", archive);
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let loaded = answer.split("Loaded image: ").nth(1).and_then(|rest| rest.split(['\\', '"', '\n']).next());
+        let (status, answer) = self.load(archive);
+        let named = |words: &str| answer.split(words).nth(1).and_then(|rest| rest.split(['\\', '"', '\n']).next());
+        let loaded = named("Loaded image: ").or_else(|| named("Loaded image ID: "));
         let Some(name) = loaded.filter(|_| status == 200) else { return Seen::Refused(Text(answer)) };
         let body = json!({"Image": name, "Cmd": ["/bin/bash"]}).to_string();
         let (status, created) = self.ask("POST", "/containers/create", "application/json", body.as_bytes());
+        if status != 201 {
+            return Seen::Refused(Text(String::from_utf8_lossy(&created).into_owned()));
+        }
         let created: serde_json::Value = serde_json::from_slice(&created).unwrap();
-        assert_eq!(status, 201, "number {number}: {created}");
         let id = created["Id"].as_str().unwrap();
         let (status, export) = self.ask("GET", &format!("/containers/{id}/export"), "", b"");
         assert_eq!(status, 200, "number {number}");
+        let (_, inspected) = self.ask("GET", &format!("/containers/{id}/json"), "", b"");
+        let inspected: serde_json::Value = serde_json::from_slice(&inspected).unwrap();
         self.ask("DELETE", &format!("/containers/{id}?force=1"), "", b"");
         self.ask("DELETE", &format!("/images/{name}?force=1"), "", b"");
         let tree = tree(&export);
@@ -101,6 +121,8 @@ impl Judge {
             names.join(" ")
         };
         seen.extend(FOLDERS.iter().map(|folder| (format!("{folder}/"), names(folder))));
+        let env = inspected["Config"]["Env"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+        seen.insert(PATH.to_owned(), path_of(env));
         Seen::Holds(seen)
     }
 
@@ -139,6 +161,12 @@ fn joined(mut chunks: &[u8]) -> Vec<u8> {
         }
     }
     content
+}
+
+/// The PATH of an environment, of which the last entry counts; engines give one to containers whose image has none.
+fn path_of<'a>(env: impl Iterator<Item = &'a str>) -> String {
+    const ENGINES: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    env.filter_map(|entry| entry.strip_prefix("PATH=")).last().unwrap_or(ENGINES).to_owned()
 }
 
 /// The file system that an engine exports.
@@ -182,19 +210,20 @@ pub fn imglint_sees(archive: &[u8]) -> Seen {
     std::fs::write(&file, archive).unwrap();
     match rootfs(&format!("docker-archive:{}", file.display())) {
         Err(error) => Seen::Refused(Text(error)),
-        Ok(rootfs) => {
+        Ok((rootfs, path)) => {
             if let Some((_, statement)) = rootfs.disputed().next() {
                 return Seen::Disputed(Text(statement.to_owned()));
             }
             let mut seen: BTreeMap<String, String> =
                 PATHS.iter().map(|path| ((*path).to_owned(), found(&rootfs, path))).collect();
             seen.extend(FOLDERS.iter().map(|folder| (format!("{folder}/"), rootfs.names(folder).join(" "))));
+            seen.insert(PATH.to_owned(), path);
             Seen::Holds(seen)
         }
     }
 }
 
-fn rootfs(given: &str) -> Result<Rootfs, String> {
+fn rootfs(given: &str) -> Result<(Rootfs, String), String> {
     let (options, choice) = (SourceOptions::default(), PlatformChoice::default());
     let opened = open(&given.parse().unwrap(), &options, &choice).map_err(|error| error.to_string())?;
     let images = opened.source.images(&choice).map_err(|error| error.to_string())?;
@@ -202,7 +231,8 @@ fn rootfs(given: &str) -> Result<Rootfs, String> {
     let reading = ReadOptions { jobs: 1, cache: None, depth: Depth::Whole, progress: None, budget: &budget };
     let read = layers(opened.source.as_ref(), &images[0], reading).map_err(|error| error.to_string())?;
     let stacked = read.iter().map(|index| StackedLayer { index: Arc::clone(index), instruction: None });
-    Ok(Rootfs::new(stacked.collect()))
+    let env = images[0].configuration.iter().flat_map(|configuration| &configuration.run.env);
+    Ok((Rootfs::new(stacked.collect()), path_of(env.map(String::as_str))))
 }
 
 fn found(rootfs: &Rootfs, path: &str) -> String {

@@ -1,8 +1,10 @@
-//! Generated layers are given to Docker, to Podman and to imglint: who refuses them, and what bash, os-release and all else
-//! are that they hold, has to agree.
+//! Generated layers and documents are given to Docker, to Podman and to imglint: who refuses them, and what bash, os-release,
+//! PATH and all else are that they hold, has to agree.
 //!
-//! `IMGLINT_TEST_LAYERS` says how many images are made instead of 300, and `IMGLINT_TEST_SEED` which.
+//! `IMGLINT_TEST_LAYERS` says how many images with odd layers are made instead of 300 (a third as many have odd documents),
+//! and `IMGLINT_TEST_SEED` which.
 
+mod documents;
 mod forms;
 mod judges;
 mod random;
@@ -144,55 +146,105 @@ fn number_of(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-#[test]
-fn generated_layers_are_what_engines_make_of_them() {
-    let (Some(docker), Some(podman)) = (Engine::docker(), Engine::podman()) else { return };
-    let judges = [Judge::of(&docker.host), Judge::of(&podman.host)];
-    if let Some(judge) = judges.iter().find(|judge| !judge.is_overlay()) {
-        leave_out(&format!("engines that use overlay file systems, which {} does not", judge.host));
-        return;
-    }
-    let (count, seed) = (number_of("IMGLINT_TEST_LAYERS", 300), number_of("IMGLINT_TEST_SEED", 21));
-    let (next, done) = (AtomicUsize::new(0), Mutex::new((0, 0, 0, Vec::new(), 0)));
+/// How many images were refused by both engines, taken by both alike, and made different things of; what imglint leaves
+/// open, and where it differs.
+#[derive(Default)]
+struct Tally {
+    refused: u64,
+    taken: u64,
+    different: u64,
+    disputed: u64,
+    wrong: Vec<String>,
+}
+
+/// Gives all images to all, several at a time.
+fn compared(
+    judges: &[Judge; 2],
+    count: u64,
+    make: impl Fn(u64) -> (String, Vec<u8>) + Sync,
+    agrees: impl Fn(&str, [&Seen; 2], &Seen) -> bool + Sync,
+) -> Tally {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
     let work = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed) as u64;
             if number >= count {
                 return;
             }
-            let image = generated(seed, number);
-            let archive = judges::archive(&image.layers, number);
+            let (what, archive) = make(number);
             let [docker, podman] = [0, 1].map(|at: usize| judges[at].sees(&archive, number));
             let ours = imglint_sees(&archive);
             let mut done = done.lock().unwrap();
             match (&docker, &podman) {
-                (Seen::Refused(_), Seen::Refused(_)) => done.0 += 1,
-                (docker, podman) if docker == podman => done.1 += 1,
-                _ => done.2 += 1,
+                (Seen::Refused(_), Seen::Refused(_)) => done.refused += 1,
+                (docker, podman) if docker == podman => done.taken += 1,
+                _ => done.different += 1,
             }
-            let agrees = match (&docker, &podman, &ours) {
-                // It is open, which is right whatever an engine makes of it here, but must be rare.
-                (_, _, Seen::Disputed(_)) => {
-                    done.4 += 1;
-                    true
-                }
-                (Seen::Refused(_), _, ours) | (_, Seen::Refused(_), ours) => matches!(ours, Seen::Refused(_)),
-                (docker, podman, ours) => docker == podman && docker == ours,
-            };
-            if !agrees {
+            done.disputed += u64::from(matches!(ours, Seen::Disputed(_)));
+            if !agrees(&what, [&docker, &podman], &ours) {
                 let said = format!(
                     "number {number}: {}\n  docker:  {docker:?}\n  podman:  {podman:?}\n  imglint: {ours:?}",
-                    image.what.escape_debug()
+                    what.escape_debug()
                 );
-                done.3.push(said);
+                done.wrong.push(said);
             }
         }
     };
     std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
-    let (refused, taken, different, wrong, disputed) = done.into_inner().unwrap();
+    done.into_inner().unwrap()
+}
+
+/// Docker and Podman, if both put layers together by an overlay file system.
+fn judges() -> Option<[Judge; 2]> {
+    let judges = [Judge::of(&Engine::docker()?.host), Judge::of(&Engine::podman()?.host)];
+    if let Some(judge) = judges.iter().find(|judge| !judge.is_overlay()) {
+        leave_out(&format!("engines that use overlay file systems, which {} does not", judge.host));
+        return None;
+    }
+    Some(judges)
+}
+
+#[test]
+fn generated_layers_are_what_engines_make_of_them() {
+    let Some(judges) = judges() else { return };
+    let (count, seed) = (number_of("IMGLINT_TEST_LAYERS", 300), number_of("IMGLINT_TEST_SEED", 21));
+    let make = |number| {
+        let image = generated(seed, number);
+        let archive = judges::archive(&image.layers, number);
+        (image.what, archive)
+    };
+    let tally = compared(&judges, count, make, |_, [docker, podman], ours| match (docker, podman, ours) {
+        // It is open, which is right whatever an engine makes of it here, but must be rare.
+        (_, _, Seen::Disputed(_)) => true,
+        (Seen::Refused(_), _, ours) | (_, Seen::Refused(_), ours) => matches!(ours, Seen::Refused(_)),
+        (docker, podman, ours) => docker == podman && docker == ours,
+    });
+    let Tally { refused, taken, different, disputed, wrong } = tally;
     println!(
         "{count} images, seed {seed}: engines refuse {refused}, take {taken}, differ about {different}; {disputed} are open"
     );
     assert!(wrong.is_empty(), "{} of {count} differ (seed {seed}):\n{}", wrong.len(), wrong.join("\n"));
     assert!(refused > count / 10 && taken > count / 4 && disputed <= count / 15, "the images do not tell much");
+}
+
+#[test]
+fn generated_documents_are_what_engines_make_of_them() {
+    let Some(judges) = judges() else { return };
+    let (count, seed) = (number_of("IMGLINT_TEST_LAYERS", 300) / 3, number_of("IMGLINT_TEST_SEED", 21));
+    let make = |number| {
+        let document = documents::generated(seed, number, &[base()]);
+        (document.what, document.archive)
+    };
+    let tally = compared(&judges, count, make, |what, [docker, podman], ours| {
+        let is_refused = |seen: &Seen| matches!(seen, Seen::Refused(_));
+        match is_refused(ours) {
+            // A key that is there twice is how one image shows two faces, whatever engines make of it.
+            true => is_refused(docker) || is_refused(podman) || what.contains(documents::TWICE),
+            false => ours == docker && (ours == podman || is_refused(podman)),
+        }
+    });
+    let Tally { refused, taken, different, wrong, .. } = tally;
+    println!("{count} documents, seed {seed}: engines refuse {refused}, take {taken}, differ about {different}");
+    assert!(wrong.is_empty(), "{} of {count} differ (seed {seed}):\n{}", wrong.len(), wrong.join("\n"));
+    assert!(refused > count / 10 && taken > count / 4, "the documents do not tell much");
 }
