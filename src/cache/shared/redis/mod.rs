@@ -32,8 +32,8 @@ const MOST_LISTED: usize = 2_000_000;
 const LISTING: Duration = Duration::from_secs(120);
 
 pub(super) struct RedisStore {
-    /// Nothing once there was trouble: what still comes would answer another question.
-    connection: Mutex<Option<Connection>>,
+    /// The trouble once there was some: what still comes would answer another question.
+    connection: Mutex<Result<Connection, String>>,
     turn: Mutex<()>,
     patience: Patience,
 }
@@ -62,7 +62,7 @@ impl RedisStore {
             connection.send(&[&command]).map_err(|trouble| connection.explain(trouble))?;
             connection.answers().status().map_err(|trouble| connection.explain(trouble))?;
         }
-        Ok(Self { connection: Mutex::new(Some(connection)), turn: Mutex::new(()), patience })
+        Ok(Self { connection: Mutex::new(Ok(connection)), turn: Mutex::new(()), patience })
     }
 
     /// Asks one question, for whose whole answer there is `time`.
@@ -72,14 +72,24 @@ impl RedisStore {
         question: impl FnOnce(&mut Connection) -> Result<T, Trouble>,
     ) -> Result<T, String> {
         let mut held = lock(&self.connection);
-        let Some(mut connection) = held.take() else { return Err("the connection was lost".to_owned()) };
-        connection.begin(time);
-        match question(&mut connection) {
-            Ok(answer) => {
-                *held = Some(connection);
+        let taken = std::mem::replace(&mut *held, Err("the connection was lost".to_owned()));
+        let answer = taken.and_then(|mut connection| {
+            connection.begin(time);
+            match question(&mut connection) {
+                Ok(answer) => Ok((answer, connection)),
+                Err(trouble) => Err(connection.explain(trouble)),
+            }
+        });
+        match answer {
+            Ok((answer, connection)) => {
+                *held = Ok(connection);
                 Ok(answer)
             }
-            Err(trouble) => Err(connection.explain(trouble)),
+            // For who asks next, too.
+            Err(why) => {
+                *held = Err(why.clone());
+                Err(why)
+            }
         }
     }
 
