@@ -17,7 +17,7 @@ use super::pe::{self, PeForm, PeSummary};
 use super::replay::ALL;
 use super::tar::{Error, Member, TarReader, TooLong};
 use super::unpacked::Unpacked;
-use super::wanted::{is_bash, largest_kept, package_format};
+use super::wanted::{largest_kept, may_be_bash, package_format};
 use crate::digest::{Algorithm, Digest, HashingBeside};
 use crate::printable::excerpt;
 
@@ -377,7 +377,8 @@ impl FileScanner {
                 let Some(elf) = elf::summarise(&self.name, &self.capture) else {
                     return Some(Detail { not_started: not_started(&self.capture), ..Detail::default() });
                 };
-                let bash = is_bash(&self.name).then(|| bash_version(self.capture.head())).flatten();
+                let head = self.capture.head();
+                let bash = may_be_bash(&self.name, head.len()).then(|| bash_version(head)).flatten();
                 let not_started = not_started(&self.capture);
                 Some(Detail { elf: Some(elf), not_started, dotnet: self.host.finish(), bash, ..Detail::default() })
             }

@@ -49,9 +49,12 @@ pub(super) fn package_format(path: &str) -> Option<PackageFormat> {
     }
 }
 
-/// Whether a program of this name may be bash.
-pub(super) fn is_bash(name: &str) -> bool {
-    name.starts_with("bash") || name == "sh"
+/// How large a program of another name may be that `bash` may lead to, in bytes; those of distributions have 1 to 2 MB.
+const LARGEST_BASH: usize = 3 << 20;
+
+/// Whether a program of this name may be bash. Links called bash can lead to any name, so it goes by the size, too.
+pub(super) fn may_be_bash(name: &str, size: usize) -> bool {
+    name.starts_with("bash") || name == "sh" || (size <= LARGEST_BASH && !name.contains(".so"))
 }
 
 /// Whether a shell reads such a file when it starts, or such files source it: the start-up files of bash, dash, zsh and

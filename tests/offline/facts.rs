@@ -108,6 +108,7 @@ fn a_bash_that_is_another_program_is_not_bash() {
         made.env("PATH=/usr/bin").command("bash").state
     };
     assert_eq!(named("opt/bash5", BASH_MARK), CommandState::Usable);
+    assert_eq!(named("opt/shell", BASH_MARK), CommandState::Usable, "links lead to any name");
     assert_eq!(named("opt/dash", b""), CommandState::Unusable);
     assert_eq!(named("opt/busybox", b""), CommandState::Unusable);
     assert_eq!(named("opt/bash5", b"packed"), CommandState::Unknown);
