@@ -15,6 +15,14 @@ pub fn signal(child: &Child, name: &str) {
     assert!(status.success(), "{name}");
 }
 
+/// Copies imglint for another user, to whom the checkout need not be open. Another process writes the copy: one that this
+/// process had open could not be started as long as a process that is being started elsewhere has it open, too.
+pub fn copy_program(to: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_imglint")).arg(to).status().unwrap();
+    assert!(copied.success());
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// The label of a run's containers.
 pub const LABEL: &str = "label=io.imglint.owner";
 
@@ -53,9 +61,7 @@ impl Engine {
         let user = User { uid: uid.parse().unwrap(), gid: gid.parse().unwrap(), folder };
         let copy = user.folder.join("imglint");
         if !copy.exists() {
-            // The checkout need not be open to that user.
-            std::fs::copy(env!("CARGO_BIN_EXE_imglint"), &copy).unwrap();
-            std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+            copy_program(&copy);
         }
         Some(Self { name: "rootless podman", host, user: Some(user) })
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::engines::{Engine, LABEL};
+use super::engines::{Engine, LABEL, copy_program};
 use crate::support::image::{Tar, TestImage};
 use crate::support::{Run, leave_out, program};
 
@@ -194,8 +194,7 @@ fn by_user(uid: u32, engine: &Engine, folder: &Path, arguments: &[&str]) -> Comm
     let copy = folder.join("imglint");
     if !copy.exists() {
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_imglint"), &copy).unwrap();
-        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+        copy_program(&copy);
     }
     let own = program();
     let mut command = Command::new(copy);
