@@ -7,7 +7,7 @@ use std::path::Path;
 /// What kind of file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular one. Others, which may never end or wait for somebody, are an error.
+    /// A regular one. Others, which may never end or wait for a writer, are an error.
     Regular,
     /// Any, for files that a person names on the command line, where a shell may put a pipe.
     Any,

@@ -172,7 +172,7 @@ fn images(arguments: &CheckArguments, config: &Config) -> Result<Vec<ToCheck>, F
 }
 
 /// The variables that complete names in a file: those of the `.env` file next to it, before which those of the
-/// environment come that somebody asked for.
+/// environment come that were asked for.
 fn variables(file: &Path, asked: &[String]) -> Variables {
     let next_to_it = file.with_file_name(".env");
     // A link may lead to any file of this machine.

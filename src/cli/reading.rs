@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
         read.map_err(|error| about(given, &error))
     }
 
-    /// Reads an image beside others, or, if there is not enough memory for that, by itself: what others take makes no
+    /// Reads an image together with others, or, if there is not enough memory for that, by itself: what others take makes no
     /// difference to what is said of it.
     fn read_in_turn(&self, reference: &ImageReference) -> image::Result<Vec<ReadImage>> {
         let read = {

@@ -29,7 +29,7 @@ pub struct Config {
     /// The file's name, for errors.
     #[serde(skip)]
     pub file: String,
-    /// Whether somebody named it. One that was found may come with what is checked, and may do less.
+    /// Whether the user named it. One that was found may come with what is checked, and may do less.
     #[serde(skip)]
     pub is_named: bool,
     /// The folder that it is in.
@@ -115,7 +115,7 @@ enum LevelWord {
 }
 
 impl Config {
-    /// Reads a configuration file that somebody named.
+    /// Reads a configuration file that the user named.
     ///
     /// # Errors
     /// It cannot be read, or says something that is not known: one line with file, line and key.
@@ -128,7 +128,7 @@ impl Config {
     /// there is none.
     ///
     /// # Errors
-    /// As [`load`](Self::load), or it is a link, or says what only a file may say that somebody named.
+    /// As [`load`](Self::load), or it is a link, or says what only a file may say that the user named.
     pub fn find() -> Result<Option<Self>, String> {
         let Some(path) = found() else { return Ok(None) };
         let name = path.display();

@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
             Form::Pod => {
                 // Volumes of pods are open to the pod's group.
                 self.modes = Modes::POD;
-                // Whoever names the user asks about no other one.
+                // With a named user, no other one is asked about.
                 if self.plan.user.is_some() {
                     return Ok(());
                 }

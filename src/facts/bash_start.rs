@@ -34,7 +34,7 @@ pub struct BashStart {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BashProblem {
-    /// Fail, or unknown where it could not be told.
+    /// Fail, or unknown.
     pub outcome: Outcome,
     /// Whether scripts run nevertheless, though otherwise than elsewhere.
     pub lesser: bool,

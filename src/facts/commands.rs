@@ -92,7 +92,7 @@ pub(super) enum StopKind {
     Passed,
     /// It fails with ENOEXEC: whether the file is a text, if that is known.
     NoFormat(Option<bool>),
-    /// It could not be told.
+    /// It is not known.
     Open,
 }
 

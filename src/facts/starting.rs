@@ -106,7 +106,7 @@ pub(super) fn program_at<'a>(
         let mut own = super::configuration::search_path(around.settings);
         super::search_path::look_at_entries(&mut own, around.rootfs, around.user);
         let search = CommandSearch::new(around, &own);
-        // What the interpreter itself lacks is told of it as a program.
+        // What the interpreter itself lacks is reported of it as a program.
         let is_started = search.program_of(&started.program).is_none();
         if let Some(stopped) = is_started.then(|| search.stop_of_script(script, &started.program)).flatten() {
             return Err(outcome(stopped));
@@ -154,7 +154,7 @@ pub(super) fn refused(around: &Surroundings<'_>, path: &str, node: &Node<'_>, el
         Some(NotStarted::Perhaps(why)) => Some(Stop::open(format!("{path} {why}"))),
         Some(NotStarted::Library) if is_loader => None,
         Some(NotStarted::Library) => {
-            Some(Stop::open(format!("{path} is built as a library, and whether it can be started cannot be told")))
+            Some(Stop::open(format!("{path} is built as a library, and whether it can be started is not known")))
         }
         None if elf.interpreter.is_none() && !elf.needed.is_empty() => {
             Some(Stop::fails(format!("{path} needs {}, but names no loader that would load it", elf.needed.join(", "))))
@@ -183,7 +183,7 @@ impl CommandSearch<'_> {
         match is_text {
             Some(false) => stopped,
             None => Some(Stop::open(format!(
-                "{path} is neither a program nor a script with #!, and whether a shell takes it for a script cannot be told"
+                "{path} is neither a program nor a script with #!, and whether a shell takes it for a script is not known"
             ))),
             Some(true) if !self.around.rootfs.may(self.around.user, Access::Read, node) => {
                 Some(Stop::fails(self.not_readable(&path, node)))
@@ -249,7 +249,7 @@ impl CommandSearch<'_> {
             // What other interpreters make of an argument is their own affair, but for a CR that none wants.
             _ => {
                 let argument = script.argument.as_deref().filter(|argument| argument.ends_with('\r'))?;
-                let why = format!("what {name} makes of the argument {argument:?} in {path} cannot be told");
+                let why = format!("what {name} makes of the argument {argument:?} in {path} is not known");
                 return Some(Stop::open(why));
             }
         };

@@ -367,7 +367,7 @@ fn in_script(name: &str, found: &InBash) -> Option<StepProblem> {
         CommandState::Usable => return None,
         CommandState::Missing => format!("scripts of bash do not find `{name}`: {why}"),
         CommandState::Unusable => format!("scripts of bash find a `{name}` that cannot be run: {why}"),
-        CommandState::Unknown => format!("whether scripts of bash can run `{name}` could not be told: {why}"),
+        CommandState::Unknown => format!("whether scripts of bash can run `{name}` is not known: {why}"),
     };
     let (outcome, place) = (outcome(found.state), found.place.clone());
     Some(StepProblem { outcome, statement, place, ..StepProblem::default() })

@@ -238,7 +238,7 @@ impl<'a> Pass<'a> {
 
     fn layer(&mut self, member: &Member, stream: impl Read + Send) -> Result<Kept> {
         let scan = || {
-            // Whoever reads the archive has leave for what is in it.
+            // The reader of the archive has memory for what is in it.
             let (compression, stream) = decompress::open(stream, Working::within()).map_err(layer::Error::Read)?;
             let stream = self.unpacked.bounded(stream, compression.cost());
             scan_until(stream, true, &self.unpacked, |_| false)

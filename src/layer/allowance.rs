@@ -162,7 +162,7 @@ pub(super) fn left() -> usize {
     }
 }
 
-/// What the layers that are being read take beside their indexes.
+/// What the layers that are being read take besides their indexes.
 static TAKEN: Mutex<usize> = Mutex::new(0);
 static GIVEN_BACK: Condvar = Condvar::new();
 
@@ -171,7 +171,7 @@ static GIVEN_BACK: Condvar = Condvar::new();
 pub struct Working(usize);
 
 impl Working {
-    /// Waits until a layer can be read without taking too much memory. Whoever waits holds nothing that others wait for.
+    /// Waits until a layer can be read without taking too much memory. A waiting reader holds nothing that others wait for.
     #[must_use]
     pub fn begin() -> Self {
         Self::wait_for(READING)

@@ -49,7 +49,7 @@ impl Compression {
 
 /// How many bytes are moved at a time: as large as the processor's second-level cache likes.
 pub const CHUNK: usize = 256 * 1024;
-/// What an xz decoder takes beside its window, in KiB.
+/// What an xz decoder takes besides its window, in KiB.
 const XZ_BESIDE: u32 = 256;
 
 /// Opens a stream of any compression, with leave to take memory for that. An empty stream is an uncompressed one.
@@ -67,7 +67,7 @@ pub fn open<'a>(
     decoder(compression, stream, working).map(|decoder| (compression, decoder))
 }
 
-/// As [`open`], of a stream that has a buffer. It is told by the bytes that the stream gives at first.
+/// As [`open`], of a stream that has a buffer. The kind is known by the first bytes.
 ///
 /// # Errors
 /// As [`open`].

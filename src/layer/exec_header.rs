@@ -21,7 +21,7 @@ const MOST_ENTRIES: u64 = 1024;
 pub enum NotStarted {
     /// It is refused, or killed before it does anything: why.
     Certain(String),
-    /// It may be: why that cannot be told.
+    /// It may be: why that is not known.
     Perhaps(String),
     /// It names no interpreter and does not say that it is a program, as shared libraries and loaders do.
     Library,
@@ -143,7 +143,7 @@ fn loaded<Elf: FileHeader<Endian = Endianness>>(
     }
     if is_cut {
         return Err(NotStarted::Perhaps(
-            "is cut off: it ends before its last segment, and how far it gets cannot be told".to_owned(),
+            "is cut off: it ends before its last segment, and how far it gets is not known".to_owned(),
         ));
     }
     Ok(())

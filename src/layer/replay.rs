@@ -13,7 +13,7 @@ use super::path::{absolute, parent_and_name, split};
 const MOST_LINKS: usize = 40;
 /// How many folders are gone through in all. Of a real layer it is some million.
 const MOST_STEPS: usize = 20_000_000;
-/// How many bytes a node takes in memory, about, beside its path.
+/// How many bytes a node takes in memory, about, besides its path.
 const NODE: usize = 96;
 
 /// What a tar has engines do, by normalised path.

@@ -79,7 +79,7 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// Reads what follows the end of an archive, for the sake of whoever writes it.
+/// Reads what follows the end of an archive, so that its writer is not cut off.
 ///
 /// # Errors
 /// The stream cannot be read, or does not end (`InvalidData`).

@@ -14,7 +14,7 @@ use crate::layer::{ElfSummary, Kind};
 use crate::platform::machine_name;
 use crate::rootfs::{Access, Rootfs};
 
-/// How many places of one search are remembered to be told.
+/// How many places of one search are remembered for a report.
 const MOST_PLACES: usize = 40;
 
 /// What the search depends on.

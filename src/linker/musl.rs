@@ -14,7 +14,7 @@ const RESERVED: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
 const DEFAULT: &str = "/lib:/usr/local/lib:/usr/lib";
 /// The longest name that is searched for, in bytes (NAME_MAX).
 const LONGEST_NAME: usize = 255;
-/// How many places of one search are remembered to be told.
+/// How many places of one search are remembered for a report.
 const MOST_PLACES: usize = 40;
 
 /// What the search depends on.

@@ -55,7 +55,7 @@ fn filled(text: Option<&String>, word: &str, value: Option<String>) -> Option<St
 /// How the components are installed on the image's distribution, if that is known.
 fn install(components: &[String], facts: &Facts) -> Option<Install> {
     let system = facts.os_release.known().filter(|release| release.present)?.system();
-    // Of an image whose commands nobody looked at, the distribution's own package manager is taken to be there.
+    // If the commands of an image are not known, the distribution's own package manager is taken to be there.
     let is_there = |name: &str| facts.commands.known().is_none() || is_usable(name, facts);
     packages().ok()?.install(system, is_there, components)
 }
@@ -63,7 +63,7 @@ fn install(components: &[String], facts: &Facts) -> Option<Install> {
 /// The Dockerfile instruction, as root, with what it leaves out.
 fn instruction(install: &Install, facts: &Facts) -> Option<String> {
     let line = install.instruction.as_ref()?;
-    // The user that instructions run as is the image's own, whoever containers are started as.
+    // Instructions run as the image's own user, as which user containers are started does not matter.
     let own = facts.configuration.known().map(|settings| settings.user.value.as_str());
     let user = facts.user.known().map(|user| (own.unwrap_or(&user.given), user));
     let is_root = |(own, user): &(&str, &User)| match *own == user.given {

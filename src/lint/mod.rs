@@ -63,7 +63,7 @@ pub fn judge(facts: &Facts, profile: &Profile, parameters: &Parameters, override
             continue;
         }
         let base = fix::wrong_base(&judgement.findings, profile);
-        // Which releases of a distribution are supported is beside the point where it has to be another one.
+        // Which releases of a distribution are supported does not matter where it has to be another one.
         if base.is_some() && matches!(rule.check, Check::DistributionSupported(_)) {
             judgement.not_applicable.push(rule.id.clone());
             continue;

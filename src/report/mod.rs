@@ -324,7 +324,7 @@ impl Report {
 }
 
 impl ImageReport {
-    /// What is reported of an image; `read` says what was done with each layer, and `sizes` what that told.
+    /// What is reported of an image; `read` says what was done with each layer, and `sizes` what that showed.
     #[must_use]
     pub fn new(reference: &str, source: SourceKind, image: &Image, read: &[LayerReading], sizes: &SizeFacts) -> Self {
         let uncompressed = sizes.uncompressed_bytes.known().copied();

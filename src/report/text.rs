@@ -172,7 +172,7 @@ impl Page {
         }
     }
 
-    /// `fixes` are those that were told, each with the rule that it was told for: the same one is not told again.
+    /// `fixes` are those that were printed, each with its rule: the same one is not printed again.
     fn finding<'r>(&mut self, reported: &'r ReportedFinding, fixes: &mut Vec<(&'r str, &'r str)>) {
         let finding = &reported.finding;
         let color = match finding.severity {

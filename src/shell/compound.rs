@@ -112,7 +112,7 @@ impl Shell<'_, '_> {
         Done { maybe: after.maybe.max(Some(flow)), ..Done::next(None) }
     }
 
-    /// A loop of which nobody knows how often it goes round.
+    /// A loop that goes round an unknown number of times.
     fn some_rounds(&mut self, body: &StmtSeq) -> Done {
         let done = self.perhaps(|shell| shell.statements(body));
         let flow = done.maybe.or((done.flow != Flow::Next).then_some(done.flow));

@@ -37,7 +37,7 @@ impl Shell<'_, '_> {
         }
     }
 
-    /// All words that words become; `None` if it cannot be told which they are.
+    /// All words that words become; `None` if they are not known.
     pub(super) fn all_words(&mut self, words: &[Word]) -> Option<Vec<Value>> {
         let mut all = Some(Vec::new());
         for word in words {

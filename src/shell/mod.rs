@@ -41,7 +41,7 @@ const STACK: usize = 256 << 20;
 /// What a shell is started for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// For somebody at a prompt.
+    /// At a prompt.
     #[default]
     Interactive,
     /// For a script.
@@ -100,7 +100,7 @@ pub struct Reading {
 /// What comes of the file that `BASH_ENV` names, which bash reads before it runs a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BashEnv {
-    /// The file; `None` if none is named, or if it could not be told which.
+    /// The file; `None` if none is named, or if it is not known.
     pub file: Option<String>,
     /// Whether there is no such file, or none that the user may read: bash goes on without it.
     pub is_missing: bool,

@@ -24,7 +24,7 @@ pub(super) fn run_bash_env(world: World<'_>, value: &str, budget: &mut Budget) -
     let name = match shell.named(value) {
         Some(name) if name.is_empty() => return BashEnv::default(),
         Some(name) => name,
-        None => return failed("which file it names could not be told"),
+        None => return failed("which file it names is not known"),
     };
     if !name.starts_with('/') {
         return failed(&format!("it names {name}, which depends on the folder that a script runs in"));

@@ -24,7 +24,7 @@ impl Fates {
         let good = good.ready();
         let entrypoint = TestImage::like_this_machine(json!({"Entrypoint": ["/app"], "User": "1000"})).unwrap();
         let entrypoint = entrypoint.ready();
-        // What a start-up file does that runs what another program prints cannot be told.
+        // What a start-up file does that runs what another program prints is not known.
         let start = Tar::default().file("start.sh", 0o644, b"eval \"$(cat /run/x)\"\n");
         let nowhere = good.clone().env("BASH_ENV=/start.sh").layer("COPY start.sh /", &start);
         let bashless = good.clone().layer("RUN rm /bin/bash", &Tar::default().whiteout("bin/bash"));

@@ -119,7 +119,7 @@ fn a_document_in_which_a_known_key_is_there_twice_is_refused_by_its_name() {
     let digest = format!(r#"{{"config": {{"digest": {}, "Digest": "", "size": 2}}}}"#, config["digest"]);
     refused(&layout.of(&[layout.blob(MANIFEST, digest.as_bytes())]), &["config.digest", twice]);
     refused(&layout.configured(r#"{"config": {"Env": [], "ENV": ["PATH=/nope"]}}"#), &["config.Env", twice]);
-    // Others may be there as often as they like: nobody reads them.
+    // Others may be there as often as they like: they are not read.
     assert_eq!(
         label(&layout.configured(r#"{"x": 1e999, "x": 2, "config": {"y": 1, "Y": 2, "Labels": {"is": "read"}}}"#)),
         "read"

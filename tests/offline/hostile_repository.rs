@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const SECRET: &str = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
 
-/// A repository with an image that fails, next to a file of somebody else.
+/// A repository with an image that fails, next to a file of another person.
 struct Repository {
     folder: TempDir,
 }

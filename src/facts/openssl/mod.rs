@@ -12,7 +12,7 @@ use crate::rootfs::Access;
 use crate::verdict::{Outcome, Place};
 use file::{Included, Sections, Unread};
 
-/// Where builds of distributions have their configuration (OPENSSLDIR), told by a folder that only they have.
+/// Where builds of distributions have their configuration (OPENSSLDIR), known by a folder that only they have.
 const FOLDERS: [(&str, &str); 3] =
     [("usr/lib/ssl", "/usr/lib/ssl"), ("etc/pki/tls", "/etc/pki/tls"), ("etc/ssl", "/etc/ssl")];
 /// Providers that are part of the library and have no AES.

@@ -103,7 +103,7 @@ pub struct Runtime {
     pub invariant: Option<bool>,
     /// What its own configuration says of an ICU of its own.
     pub app_local_icu: Option<String>,
-    /// What its own configuration says of cultures that nobody defined.
+    /// What its own configuration says of undefined cultures.
     pub predefined_cultures_only: Option<bool>,
     /// What its own configuration says of startup hooks.
     pub startup_hooks: Option<bool>,

@@ -141,7 +141,7 @@ fn with_host(around: &Surroundings<'_>, root: &str, said: &str, place: Place) ->
     Err(Box::new(unusable(format!("{said}, and there is no host/fxr"), place)))
 }
 
-/// The runtimeconfig.json that a command line for `dotnet` leads to; without one the only one beside it.
+/// The runtimeconfig.json that a command line for `dotnet` leads to; without one the only one next to it.
 fn config_of_command(around: &Surroundings<'_>, folder: &str, command: Option<&[String]>) -> Option<String> {
     let words = command.unwrap_or_default();
     if let Some(at) = words.iter().position(|word| word == "--runtimeconfig") {

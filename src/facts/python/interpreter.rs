@@ -74,7 +74,7 @@ pub fn interpreter(around: &Surroundings<'_>, command: &Command) -> Result<Inter
 
 fn strange(real: &str) -> Stopped {
     let name = parent_and_name(real).1;
-    (Outcome::Unknown, format!("which Python {real} starts cannot be told from its name ({name})"))
+    (Outcome::Unknown, format!("which Python {real} starts does not show in its name ({name})"))
 }
 
 /// The program behind a shim of pyenv, by the version that was chosen: as it is started, and without links.
@@ -195,7 +195,7 @@ fn only(around: &Surroundings<'_>, asked: &str, real: &str, version: &str) -> Op
     Some((folders, imports.contains(&"import site")))
 }
 
-/// The virtual environment of an interpreter, known by a file beside its folder or in it (PEP 405).
+/// The virtual environment of an interpreter, known by a file next to its folder or in it (PEP 405).
 fn virtual_environment(around: &Surroundings<'_>, asked: &str) -> Option<Environment> {
     let folder = parent_and_name(asked.trim_start_matches('/')).0;
     let prefix = parent_and_name(folder).0;

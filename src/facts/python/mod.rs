@@ -42,7 +42,7 @@ pub struct Python {
     pub without_user_site: bool,
     /// Why it does not start.
     pub stopped: Option<String>,
-    /// Why it could not be told.
+    /// Why it is not known.
     pub open: Option<String>,
     /// The interpreter.
     pub place: Place,

@@ -44,7 +44,7 @@ pub fn module_path(around: &Surroundings<'_>, python: &Interpreter) -> ModulePat
     for folder in set.split(':').filter(|folder| !folder.is_empty()).take(MOST_FOLDERS) {
         match folder.strip_prefix('~') {
             _ if folder.starts_with('/') => path.add(around, folder),
-            // Nobody expands it, so that it is a folder of this name.
+            // It is not expanded, so it is a folder of this name.
             Some(_) => {}
             None => {
                 path.note(|| format!("PYTHONPATH has {:?}, which depends on the working folder", excerpt(folder, 120)))

@@ -16,7 +16,7 @@ pub enum Taken {
     Runs,
     /// It does not: why.
     Refused(String),
-    /// That cannot be told: why.
+    /// That is not known: why.
     Unknown(String),
 }
 
@@ -50,7 +50,7 @@ impl Shell {
     pub fn takes(self, argument: &str) -> Taken {
         let refused =
             |why: &str| Taken::Refused(format!("its first line gives the shell {argument:?} as one argument: {why}"));
-        let unknown = || Taken::Unknown(format!("what the shell makes of the argument {argument:?} cannot be told"));
+        let unknown = || Taken::Unknown(format!("what the shell makes of the argument {argument:?} is not known"));
         let not_run = || Taken::Unknown(format!("with the argument {argument:?} the shell ends without running it"));
         if argument == "-" || argument == "--" {
             return Taken::Runs;

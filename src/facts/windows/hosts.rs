@@ -95,17 +95,11 @@ fn docker(host: WindowsBuild, entries: &[&Platform]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    /// The versions of the entries that containerd and Docker take.
     fn taken(host: &str, versions: &[&str]) -> (Option<String>, Option<String>) {
-        let platform = |version: &&str| Platform {
-            os_version: Some((*version).to_owned()).filter(|text| !text.is_empty()),
-            ..Platform::new("windows", "amd64")
-        };
-        let entries: Vec<Platform> = versions.iter().map(platform).collect();
-        let entries: Vec<&Platform> = entries.iter().collect();
-        let table = windows().unwrap();
-        let host = table.host(host).unwrap();
         let version = |at: usize| versions[at].to_owned();
-        (containerd(table, host, &entries).map(version), docker(host, &entries).map(version))
+        let (containerd, docker) = positions(host, versions);
+        (containerd.map(version), docker.map(version))
     }
 
     /// The positions of the entries that containerd and Docker take.

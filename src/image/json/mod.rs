@@ -1,7 +1,7 @@
 //! Reads JSON documents as Go's `encoding/json` does, because that is what engines read them with.
 //!
 //! The case of keys does not matter, `null` leaves a value as it is, broken Unicode is replaced, and a number that
-//! nobody reads may be of any size (pkg.go.dev/encoding/json, `Unmarshal`; decode.go).
+//! is not read may be of any size (pkg.go.dev/encoding/json, `Unmarshal`; decode.go).
 
 mod scan;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::image::json::{self, Repeats};
 
 /// The bytes that the signatures of a manifest of schema 1 are of; `None` if it is not such a manifest.
 ///
-/// The signatures themselves prove nothing without the key of somebody that is trusted, so they are not verified.
+/// The signatures themselves prove nothing without a trusted key, so they are not verified.
 pub(super) fn signed_part(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut version, mut protected) = (None, Vec::new());
     json::read(bytes, Repeats::Refused, |json| {

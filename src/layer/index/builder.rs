@@ -13,11 +13,11 @@ use crate::layer::replay::{ALL, Extracted, NOT_CONTAINERD, Step, Target, replay}
 pub(super) const MOST_ENTRIES: usize = 4_000_000;
 /// The most bytes that the names of a layer may have in all.
 pub(super) const MOST_NAME_BYTES: usize = 384 << 20;
-/// How many disputes are told of one layer.
+/// How many disputes are reported of one layer.
 pub(super) const MOST_DISPUTED: usize = 8;
-/// The memory that an entry takes beside its names, in bytes: it is sorted, too.
+/// The memory that an entry takes besides its names, in bytes: it is sorted, too.
 const ENTRY: usize = size_of::<Entry>() + 3 * size_of::<u32>();
-/// The memory that a mark takes beside its path, in bytes.
+/// The memory that a mark takes besides its path, in bytes.
 const MARK: usize = size_of::<Mark>() + size_of::<String>();
 /// The prefix of whiteouts (image-spec, layer.md, "Whiteouts").
 const WHITEOUT: &str = ".wh.";

@@ -13,7 +13,7 @@ use super::path::{cleaned, normalise, text};
 use header::{BLOCK, Block, Header, Wrong};
 use pax::Pax;
 
-/// How much of a member's start [`TarReader::chunk`] gives at once, at least, in bytes: whoever judges by the first
+/// How much of a member's start [`TarReader::chunk`] gives at once, at least, in bytes: who judges by the first
 /// bytes sees them together.
 const FIRST_CHUNK: u64 = 64 * 1024;
 /// The largest long name or extended header, in bytes, as in Go's reader.

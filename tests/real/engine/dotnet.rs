@@ -1,22 +1,19 @@
 //! Whether real .NET programs start, reach culture data and reach cryptography is what imglint predicts from the files.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use imglint::digest::Digest;
 use imglint::facts::programs::{PAYLOAD_FOLDER, Payload, ProblemKind, ProgramFact, Wanted};
-use imglint::facts::{Content, Fact, gather};
-use imglint::image::{self, Image, ManifestKind, SourceKind, config};
-use imglint::layer::{LayerIndex, scan};
-use imglint::rootfs::{Rootfs, StackedLayer};
+use imglint::image;
+use imglint::layer::LayerIndex;
 use imglint::verdict::Outcome;
 
 use super::corpus::{Corpus, corpus};
 use super::engines::save;
+use super::reading;
 use super::runs::{Run, run_all};
 use crate::support::image::TestImage;
 use crate::support::{leave_out, real_part};
@@ -27,10 +24,8 @@ const DESCRIBED: [(&str, &str); 4] = [("net31", "3.1"), ("net8", "8.0"), ("sa9",
 /// How many images are predicted and run at a time: a container waits for its engine while another image is read.
 const AT_ONCE: usize = 3;
 
-/// Reads images; a layer that several have is read once.
-#[derive(Default)]
-pub struct Reader {
-    layers: Mutex<HashMap<Digest, Arc<LayerIndex>>>,
+/// The programs that are given to images.
+struct Reader {
     payloads: Vec<(String, Arc<LayerIndex>)>,
 }
 
@@ -46,51 +41,22 @@ impl Reader {
             let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
             (name, Arc::new(image::mounted_folder(folder, PAYLOAD_FOLDER).unwrap()))
         };
-        Self { layers: Mutex::default(), payloads: names.iter().map(payload).collect() }
-    }
-
-    /// What is predicted of the wanted programs.
-    pub fn programs(&self, test: &TestImage, wanted: &Wanted) -> Vec<ProgramFact> {
-        let layers = test.layers().iter().map(|layer| {
-            let read = || Arc::new(scan(layer.tar.as_slice()).unwrap());
-            StackedLayer {
-                index: Arc::clone(self.layers.lock().unwrap().entry(layer.digest.clone()).or_insert_with(read)),
-                instruction: Some("RUN change".to_owned()),
-            }
-        });
-        let rootfs = Rootfs::new(layers.collect());
-        let configuration = config::parse("the test's", &test.document()).unwrap();
-        let image = Image {
-            name: None,
-            digest: None,
-            config_digest: None,
-            platform: configuration.platform.clone(),
-            offered: Vec::new(),
-            entry: None,
-            is_one_of_all: false,
-            listed: None,
-            manifest: ManifestKind::Oci,
-            media_types: Vec::new(),
-            configuration: Some(configuration),
-            layers: Vec::new(),
-        };
-        match gather(&image, SourceKind::Oci, None, Content::Linux(&rootfs), wanted).programs {
-            Fact::Known(programs) => programs,
-            other => panic!("{other:?}"),
-        }
+        Self { payloads: names.iter().map(payload).collect() }
     }
 
     /// What is predicted of each payload, and of the described programs.
     fn predictions(&self, test: &TestImage) -> Vec<(String, ProgramFact)> {
+        let rootfs = reading::rootfs(test);
+        let programs = |wanted: Wanted| reading::programs(test, &rootfs, &wanted);
         let mut predictions = Vec::new();
         for (name, index) in &self.payloads {
             let payload = Some(Payload { index: Arc::clone(index), command: None });
-            let mut found = self.programs(test, &Wanted { payload, ..Wanted::default() });
+            let mut found = programs(Wanted { payload, ..Wanted::default() });
             assert_eq!(found.len(), 1, "{name}: {found:?}");
             predictions.push((name.clone(), found.remove(0)));
         }
         let releases = DESCRIBED.map(|(_, release)| release.to_owned()).to_vec();
-        let described = self.programs(test, &Wanted { releases, ..Wanted::default() });
+        let described = programs(Wanted { releases, ..Wanted::default() });
         predictions.extend(DESCRIBED.iter().zip(described).map(|((name, _), fact)| ((*name).to_owned(), fact)));
         predictions
     }

@@ -119,6 +119,7 @@ impl Engine {
 
     /// Asserts that, once all runs of other tests are over, no container of a run is left.
     pub fn is_left_clean(&self) {
+        // Runs of other tests may have five minutes.
         let is_clean = self.is_clean_within(Duration::from_secs(300));
         assert!(is_clean, "{}: containers are left: {}", self.name, self.docker_says(&["ps", "-a", "--filter", LABEL]));
     }

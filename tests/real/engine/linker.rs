@@ -8,7 +8,8 @@ use std::process::Command;
 use imglint::facts::programs::Wanted;
 use imglint::verdict::Outcome;
 
-use super::dotnet::{Reader, load, tag};
+use super::dotnet::{load, tag};
+use super::reading::{programs, rootfs};
 use super::releases::{LIB, Release};
 use crate::support::image::{Tar, TestImage};
 use crate::support::{ld_so_cache, leave_out, real_part};
@@ -147,11 +148,10 @@ fn programs_with_search_paths_start_as_predicted() {
     let shop = Workshop::new().expect("a C compiler, which Rust needs to link");
     let corpus = corpus(&shop, &Release::read(Path::new(&images), "12"));
     load(&engine, &corpus);
-    let reader = Reader::default();
     let mut wrong = Vec::new();
     for (name, image) in &corpus {
         let wanted = Wanted { paths: vec!["/app/main".to_owned()], ..Wanted::default() };
-        let predicted = reader.programs(image, &wanted).remove(0);
+        let predicted = programs(image, &rootfs(image), &wanted).remove(0);
         let arguments =
             ["run", "--rm", "--network", "none", "-w", "/step", "--entrypoint", "", &tag(name), "/app/main"];
         let run = Command::new("docker").args(["-H", &engine]).args(arguments).output().unwrap();

@@ -9,6 +9,7 @@ mod environment;
 mod hosting;
 mod linker;
 mod python;
+mod reading;
 mod releases;
 mod run_forms;
 mod run_hostile;

@@ -79,7 +79,7 @@ fn a_closed_home_keeps_out_users_who_are_not_root() {
         let stages = result["run"]["stages"].as_array().unwrap();
         let closed = stages.iter().find(|stage| stage["variant"] == "home of mode 0700").unwrap();
         assert!(closed["output"].as_str().unwrap().to_lowercase().contains("permission denied"), "{closed}");
-        // What the run shows first is told as evidence: even in an open home the work folder is the worker's.
+        // What the run shows first is reported as evidence: even in an open home the work folder is the worker's.
         let evidence = finding(&result, "user-not-root")["evidence"].as_array().unwrap().last().unwrap();
         assert!(evidence["statement"].as_str().unwrap().contains("the work folder cannot be written to"), "{evidence}");
         assert_eq!(outcome(&result, None, "cleanup"), "pass");

@@ -1,18 +1,15 @@
 //! Runs one image again and again in one container, each time with another environment, and reads it as often.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use imglint::facts::Facts;
 use imglint::facts::programs::Wanted;
-use imglint::facts::{Content, Facts, gather};
-use imglint::image::{Image, ManifestKind, SourceKind, config};
-use imglint::layer::{LayerIndex, scan};
-use imglint::rootfs::{Rootfs, StackedLayer};
+use imglint::rootfs::Rootfs;
 use imglint::verdict::Outcome;
 use serde_json::json;
 
+use super::reading::{facts, rootfs};
 use crate::support::image::{TestImage, TestLayer};
 
 /// How long one run may take, in seconds. What waits for ever takes all of it.
@@ -73,41 +70,15 @@ pub struct Layers {
 
 impl Layers {
     pub fn of(image: &TestImage) -> Self {
-        let layers = image.layers().to_vec();
-        let read = |layer: &TestLayer| StackedLayer { index: index(layer), instruction: Some("RUN change".to_owned()) };
-        let rootfs = Rootfs::new(layers.iter().map(read).collect());
-        Self { layers, rootfs }
+        Self { layers: image.layers().to_vec(), rootfs: rootfs(image) }
     }
 
     /// What imglint reads of it with this environment and user.
     pub fn facts(&self, env: &[String], user: &str, wanted: &Wanted) -> Facts {
         let plain = TestImage::new(json!({"Env": env, "User": user}));
         let test = self.layers.iter().fold(plain, |image, layer| image.shared_layer("RUN change", layer));
-        let configuration = config::parse("the test's", &test.document()).unwrap();
-        let image = Image {
-            name: None,
-            digest: None,
-            config_digest: None,
-            platform: configuration.platform.clone(),
-            offered: Vec::new(),
-            entry: None,
-            is_one_of_all: false,
-            listed: None,
-            manifest: ManifestKind::Oci,
-            media_types: Vec::new(),
-            configuration: Some(configuration),
-            layers: Vec::new(),
-        };
-        gather(&image, SourceKind::Oci, None, Content::Linux(&self.rootfs), wanted)
+        facts(&test, &self.rootfs, wanted)
     }
-}
-
-/// What a layer holds. One that several images have is read once.
-fn index(layer: &TestLayer) -> Arc<LayerIndex> {
-    static KNOWN: Mutex<BTreeMap<String, Arc<LayerIndex>>> = Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let read = || Arc::new(scan(layer.tar.as_slice()).unwrap());
-    Arc::clone(known.entry(layer.digest.to_string()).or_insert_with(read))
 }
 
 /// What was predicted and what was seen, of all variants.

@@ -22,7 +22,7 @@ use crate::support::tars::{Member, tar};
 /// The name under which the image's own PATH is noted with what is at paths.
 pub const PATH: &str = "PATH";
 
-/// What somebody makes of an image.
+/// What an engine or imglint makes of an image.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Seen {
     /// It cannot be loaded, and why.
